@@ -1,0 +1,109 @@
+use std::{fmt, str::FromStr, sync::Arc};
+
+use crate::{Error, ErrorKind, Result};
+
+/// What a message is about. Messages with equal keys stay in order where the channel promises order by key.
+///
+/// Any non-empty UTF-8 of at most 1,024 bytes, since what is received must be representable. What *every* provider can
+/// carry is narrower: see [`is_portable`](Self::is_portable). A sender refuses a key that its provider cannot carry.
+///
+/// `Debug` shows its length only: keys are often personal data, and debug output ends up in logs.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key(Arc<str>);
+
+impl Key {
+    /// Most bytes of a key (Pub/Sub's limit for an ordering key, the widest of the providers').
+    pub const LONGEST: usize = 1024;
+
+    /// Checks `text` against the limits above.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] if `text` is empty or too long.
+    pub fn new(text: &str) -> Result<Self> {
+        if text.is_empty() || text.len() > Self::LONGEST {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("key: has {} bytes, and must have 1 to {}", text.len(), Self::LONGEST),
+            ));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether every provider carries it: 1 to 128 visible ASCII characters (the limits of an SQS message group id).
+    pub fn is_portable(&self) -> bool {
+        self.0.len() <= 128 && self.0.bytes().all(|byte| byte.is_ascii_graphic())
+    }
+}
+
+impl FromStr for Key {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<&str> for Key {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<Self> {
+        Self::new(text)
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = Error;
+
+    fn try_from(text: String) -> Result<Self> {
+        Self::new(&text)
+    }
+}
+
+impl AsRef<str> for Key {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({} bytes)", self.0.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limits_hold_to_the_byte() {
+        assert!(Key::new("").is_err());
+        assert!(Key::new(&"k".repeat(1024)).is_ok());
+        let error = Key::new(&"k".repeat(1025)).unwrap_err();
+        assert_eq!(error.to_string(), "key: has 1025 bytes, and must have 1 to 1024");
+    }
+
+    #[test]
+    fn portable_is_short_visible_ascii() {
+        let portable = |text: &str| Key::new(text).unwrap().is_portable();
+        assert!(portable(&"k".repeat(128)) && portable("order/7!~"));
+        assert!(!portable(&"k".repeat(129)) && !portable("a b") && !portable("ключ"));
+    }
+
+    #[test]
+    fn debug_does_not_show_it() {
+        assert_eq!(format!("{:?}", Key::new("alice@example.org").unwrap()), "Key(17 bytes)");
+    }
+}

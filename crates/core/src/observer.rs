@@ -1,0 +1,64 @@
+use std::{fmt::Debug, time::Duration};
+
+use crate::ErrorKind;
+
+/// Hears what engines and the runtime measure. `health()` is one; an application may hang its metrics beneath it.
+///
+/// Called on the path of every batch, sometimes under a lock: implementations count, and neither block nor call back.
+pub trait Observer: Debug + Send + Sync {
+    /// Something was measured.
+    fn observe(&self, measure: Measure<'_>);
+}
+
+/// Something measured. None holds a payload, a key or a secret.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Measure<'a> {
+    /// How many messages of a partition are stored and not yet received, on a log.
+    Lag {
+        /// Which partition.
+        partition: &'a str,
+        /// How many messages.
+        messages: u64,
+    },
+    /// How long the oldest message that is received and not settled has been held.
+    OldestUnsettled(Duration),
+    /// How much is held, waiting, running or between attempts.
+    Buffered {
+        /// How many messages.
+        messages: usize,
+        /// How many bytes.
+        bytes: usize,
+    },
+    /// So many messages were received.
+    Received(usize),
+    /// So many messages were settled.
+    Settled(usize),
+    /// An attempt failed and another follows.
+    Retried,
+    /// A message was stored among the dead letters, or discarded by policy.
+    DeadLettered,
+    /// So many claims were lost.
+    ClaimsLost(usize),
+    /// How many messages cannot go on by themselves: their dead letter is refused for good, or policy blocks them.
+    Stalled(usize),
+    /// A partition was gained.
+    Gained(&'a str),
+    /// A partition was handed over or lost.
+    Released(&'a str),
+    /// A call to the provider failed.
+    Failed {
+        /// Which one: `receive`, `settle`, `extend`, `release`, `send`, `commit`, ...
+        call: &'static str,
+        /// How.
+        kind: ErrorKind,
+    },
+}
+
+/// Hears nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn observe(&self, _: Measure<'_>) {}
+}

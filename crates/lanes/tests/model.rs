@@ -1,0 +1,70 @@
+//! Lanes against a naive model: a list of (name, key, value) in order of arrival.
+
+use proptest::prelude::*;
+use strait_lanes::Lanes;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Push(Option<u8>),
+    /// Removes the n-th of those in hand.
+    Remove(usize),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let push = prop_oneof![1 => Just(None), 4 => (0u8..4).prop_map(Some)].prop_map(Step::Push);
+    prop::collection::vec(prop_oneof![push, (0usize..64).prop_map(Step::Remove)], 0..200)
+}
+
+proptest! {
+    #[test]
+    fn lanes_do_what_a_list_does(steps in steps()) {
+        let mut lanes = Lanes::<u8, usize>::default();
+        let mut model: Vec<(u32, Option<u8>, usize)> = Vec::new();
+        let first = |model: &[(u32, Option<u8>, usize)], key: u8| model.iter().find(|(_, other, _)| *other == Some(key)).map(|(id, ..)| *id);
+        for (value, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Push(key) => {
+                    let expected = key.is_none_or(|key| first(&model, key).is_none());
+                    let (id, is_first) = lanes.push(key, value);
+                    prop_assert_eq!(is_first, expected);
+                    prop_assert!(model.iter().all(|(other, ..)| *other != id), "a name in use was given again");
+                    model.push((id, key, value));
+                }
+                Step::Remove(index) if !model.is_empty() => {
+                    let (id, key, _) = model.remove(index % model.len());
+                    let was_first = key.is_some_and(|key| first(&model, key).is_none_or(|other| {
+                        let position = |id| model.iter().position(|(other, ..)| *other == id).unwrap();
+                        position(other) >= index % (model.len() + 1)
+                    }));
+                    let expected = if was_first { key.and_then(|key| first(&model, key)) } else { None };
+                    prop_assert_eq!(lanes.remove(id), expected);
+                    prop_assert_eq!(lanes.remove(id), None, "removed twice");
+                }
+                Step::Remove(_) => {}
+            }
+            prop_assert_eq!(lanes.len(), model.len());
+            prop_assert_eq!(lanes.is_empty(), model.is_empty());
+            for (position, (id, key, value)) in model.iter().enumerate() {
+                prop_assert_eq!(lanes.get(*id), Some(value));
+                let next = key.and_then(|key| model[position + 1..].iter().find(|(_, other, _)| *other == Some(key)).map(|(id, ..)| *id));
+                prop_assert_eq!(lanes.next(*id), next);
+                prop_assert_eq!(lanes.is_first(*id), key.is_none_or(|key| first(&model, key) == Some(*id)));
+            }
+            let mut all: Vec<_> = lanes.iter().map(|(id, value)| (id, *value)).collect();
+            all.sort_unstable_by_key(|(_, value)| *value);
+            prop_assert_eq!(all, model.iter().map(|(id, _, value)| (*id, *value)).collect::<Vec<_>>());
+        }
+    }
+}
+
+#[test]
+fn memory_is_given_back_once_all_have_left() {
+    let mut lanes = Lanes::default();
+    let ids: Vec<_> = (0..1000).map(|key| lanes.push(Some(key), ()).0).collect();
+    for id in ids {
+        lanes.remove(id);
+    }
+    lanes.shrink();
+    assert!(lanes.is_empty() && lanes.get(0).is_none());
+    assert_eq!(lanes.push(Some(7), ()), (0, true));
+}
