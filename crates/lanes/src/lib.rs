@@ -118,6 +118,11 @@ impl<K: Eq + Hash, T> Lanes<K, T> {
         self.places.get(id as usize)?.lane.as_ref()?.next
     }
 
+    /// The one before `id` in its lane.
+    pub fn previous(&self, id: u32) -> Option<u32> {
+        self.places.get(id as usize)?.lane.as_ref()?.previous
+    }
+
     /// Whether nothing is before `id` in its lane.
     pub fn is_first(&self, id: u32) -> bool {
         self.places.get(id as usize).and_then(|place| place.lane.as_ref()).is_none_or(|lane| lane.previous.is_none())

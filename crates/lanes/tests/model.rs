@@ -48,6 +48,8 @@ proptest! {
                 prop_assert_eq!(lanes.get(*id), Some(value));
                 let next = key.and_then(|key| model[position + 1..].iter().find(|(_, other, _)| *other == Some(key)).map(|(id, ..)| *id));
                 prop_assert_eq!(lanes.next(*id), next);
+                let previous = key.and_then(|key| model[..position].iter().rfind(|(_, other, _)| *other == Some(key)).map(|(id, ..)| *id));
+                prop_assert_eq!(lanes.previous(*id), previous);
                 prop_assert_eq!(lanes.is_first(*id), key.is_none_or(|key| first(&model, key) == Some(*id)));
             }
             let mut all: Vec<_> = lanes.iter().map(|(id, value)| (id, *value)).collect();

@@ -1,0 +1,22 @@
+//! What applications hold: [`Sender`], [`Receiver`], [`Delivery`] and [`Worker`].
+//!
+//! Everything that is the same on every provider is here, once: batching, order per key, retries, dead letters,
+//! back-pressure, drain. Beneath is the contract of `strait-core`, four methods each way.
+
+mod backoff;
+mod failure;
+#[cfg(feature = "json")]
+mod json;
+mod meter;
+mod receiver;
+mod sender;
+mod worker;
+
+pub use backoff::Backoff;
+pub use failure::Failure;
+#[cfg(feature = "json")]
+pub use json::Json;
+pub use meter::{Counts, Meter};
+pub use receiver::{Batch, DeadLetter, Delivery, Entry, Health, Oversize, Receiver, ReceiverSettings, Retry, State};
+pub use sender::{AfterFailure, Outcome, Pending, Sender, SenderHealth, SenderSettings, TryEnqueueError};
+pub use worker::{Context, Worker};

@@ -1,0 +1,123 @@
+use std::{fmt, mem, sync::Arc};
+
+use strait_core::Message;
+
+use super::{delivery::Entry, item::Item, shared::Shared};
+use crate::{
+    Failure,
+    worker::{Home, Lend, Settle},
+};
+
+/// Some attempts that end as one.
+///
+/// [`ack`](Self::ack) ends it: what [`fail`](Self::fail) named is tried again or rejected, and of the same keys what is
+/// behind it is done again; the rest is processed. Dropping it retries all; in a [`Worker`](crate::Worker) the handler's
+/// result decides instead.
+pub struct Batch {
+    parts: Parts,
+    shared: Arc<Shared>,
+    /// Where it goes back to when it is dropped, if a worker lent it out.
+    home: Option<Home<Parts>>,
+}
+
+/// The messages of a batch, and what failed of them.
+#[derive(Debug, Default)]
+pub(crate) struct Parts {
+    items: Vec<Box<Item>>,
+    failed: Vec<(usize, Failure)>,
+}
+
+impl Batch {
+    pub(super) fn new(items: Vec<Box<Item>>, shared: Arc<Shared>) -> Self {
+        Self { parts: Parts { items, failed: Vec::new() }, shared, home: None }
+    }
+
+    /// How many there are; at least one.
+    pub fn len(&self) -> usize {
+        self.parts.items.len()
+    }
+
+    /// Whether there are none, which is never so.
+    pub fn is_empty(&self) -> bool {
+        self.parts.items.is_empty()
+    }
+
+    /// The messages.
+    pub fn messages(&self) -> impl ExactSizeIterator<Item = &Message> {
+        self.parts.items.iter().map(|item| &item.received().message)
+    }
+
+    /// What is known of each.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = Entry<'_>> {
+        self.parts.items.iter().map(|item| Entry::new(item, &self.shared))
+    }
+
+    /// The message at `index` failed. Nothing happens before the batch ends; a later word on it replaces this one.
+    pub fn fail(&mut self, index: usize, failure: Failure) {
+        let failed = &mut self.parts.failed;
+        match failed.iter_mut().find(|(other, _)| *other == index) {
+            Some((_, old)) => *old = failure,
+            None => failed.push((index, failure)),
+        }
+    }
+
+    /// All but those that failed are processed.
+    pub fn ack(mut self) {
+        mem::take(&mut self.parts).settle(&self.shared, Ok(()));
+    }
+
+    pub(crate) fn watch(&self) -> Option<strait_core::Watch> {
+        self.parts.items.first().map(|item| item.received().claim.watch())
+    }
+
+    pub(crate) fn attempt(&self) -> u32 {
+        self.parts.items.iter().map(|item| item.attempt()).max().unwrap_or(0)
+    }
+}
+
+impl Lend for Batch {
+    type Parts = Parts;
+
+    fn lend(mut self, home: Home<Parts>) -> (Self, Arc<Shared>) {
+        self.home = Some(home);
+        let shared = Arc::clone(&self.shared);
+        (self, shared)
+    }
+}
+
+impl Settle for Parts {
+    /// Ends the attempts: what failed on its own account, and the rest as `outcome` says.
+    fn settle(self, shared: &Shared, outcome: Result<(), Failure>) {
+        let Self { items, mut failed } = self;
+        if items.is_empty() {
+            return;
+        }
+        let all = outcome.err();
+        shared.finish(items, |index| {
+            let own = failed.iter().position(|(other, _)| *other == index).map(|found| failed.swap_remove(found).1);
+            own.or_else(|| all.clone())
+        });
+    }
+}
+
+impl Drop for Batch {
+    fn drop(&mut self) {
+        let parts = mem::take(&mut self.parts);
+        if parts.items.is_empty() {
+            return;
+        }
+        let parts = match self.home.take() {
+            Some(home) => home.take_back(parts),
+            None => Some(parts),
+        };
+        if let Some(parts) = parts {
+            parts.settle(&self.shared, Err(Failure::retry("the batch was dropped")));
+        }
+    }
+}
+
+impl fmt::Debug for Batch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batch").field("parts", &self.parts).finish_non_exhaustive()
+    }
+}

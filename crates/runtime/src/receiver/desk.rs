@@ -1,0 +1,507 @@
+use std::{
+    collections::{BTreeMap, VecDeque},
+    mem,
+    time::Duration,
+};
+
+use strait_core::{
+    Budget, ClaimState, Error, ErrorKind, Key, Measure, Observer as _, Ordering, Received, Result, Token, planted,
+};
+use strait_lanes::Lanes;
+use tokio::time::Instant;
+
+use super::{
+    DeadLetter, ReceiverSettings,
+    item::{Item, Next, now},
+};
+use crate::{Backoff, Failure, failure::Then};
+
+/// What a receiver holds, and what may happen to it next.
+///
+/// No tasks and no I/O: a driver brings messages and carries out what is due, deliveries come and go. Every message is
+/// in exactly one of the lists below, with a delivery, or with the driver.
+#[derive(Debug)]
+pub(super) struct Desk {
+    settings: ReceiverSettings,
+    /// How many messages arrived and did not leave, and their bytes.
+    held: usize,
+    bytes: usize,
+    /// How many of them are with a delivery.
+    running: usize,
+    /// How many of them cannot go on by themselves.
+    stalled: usize,
+    /// What may be handed out.
+    ready: VecDeque<Box<Item>>,
+    /// A place for each message with a key, and the message while it waits for its turn.
+    lanes: Lanes<Key, Option<Box<Item>>>,
+    /// What waits for a time, with a number that tells apart what waits for the same.
+    paused: BTreeMap<(Instant, u64), Box<Item>>,
+    pauses: u64,
+    /// What was dealt with, to be settled. It keeps its claim and its lane until then.
+    over: Vec<Box<Item>>,
+    /// What is to be buried.
+    doomed: Vec<Box<Item>>,
+    /// Boxes to be used again.
+    spare: Vec<Box<Item>>,
+    /// How many tasks wait for something to be ready.
+    pub(super) waiting: usize,
+    /// Whether the driver sleeps and would settle at once.
+    pub(super) idle: bool,
+    phase: Phase,
+    failure: Option<Error>,
+}
+
+/// Between attempts to settle a message: leases are short, and a settlement that comes late is a redelivery.
+const SETTLE_AGAIN: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Open,
+    /// Nothing new comes in; what is started is brought to its end.
+    Closing,
+    /// The driver is gone, or about to go: nothing is settled any more.
+    Ended,
+}
+
+impl Desk {
+    pub(super) fn new(settings: ReceiverSettings) -> Self {
+        Self {
+            settings,
+            held: 0,
+            bytes: 0,
+            running: 0,
+            stalled: 0,
+            ready: VecDeque::new(),
+            lanes: Lanes::default(),
+            paused: BTreeMap::new(),
+            pauses: 0,
+            over: Vec::new(),
+            doomed: Vec::new(),
+            spare: Vec::new(),
+            waiting: 0,
+            idle: false,
+            phase: Phase::Open,
+            failure: None,
+        }
+    }
+
+    /// How much more fits, if anything does.
+    pub(super) fn budget(&self) -> Option<Budget> {
+        let messages = self.settings.buffer.saturating_sub(self.held);
+        let bytes = self.settings.buffer_bytes.saturating_sub(self.bytes);
+        if planted!("unbounded-buffer") {
+            return self.is_open().then_some(Budget::new(1 << 20, 1 << 40));
+        }
+        (self.is_open() && messages > 0 && bytes > 0).then_some(Budget::new(messages, bytes))
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.held == 0
+    }
+
+    pub(super) fn has_over(&self) -> bool {
+        !self.over.is_empty()
+    }
+
+    /// Whether a task that waits would find something.
+    pub(super) fn has_news(&self) -> bool {
+        (!self.ready.is_empty() && self.running < self.settings.in_flight) || self.is_finished()
+    }
+
+    /// Takes in new messages: the first of each lane is ready, the others queue behind it.
+    pub(super) fn arrive(&mut self, batch: Vec<Received>) {
+        if !self.is_open() {
+            for received in batch {
+                received.claim.drain(); // dropped on purpose: given back, and nothing that runs is to suffer for it
+            }
+            return;
+        }
+        self.settings.meter.observe(Measure::Received(batch.len()));
+        let ordered = self.settings.ordering == Ordering::Key && !planted!("no-lanes");
+        for received in batch {
+            let key = if ordered { received.message.key.clone() } else { None };
+            let mut item = self.spare.pop().unwrap_or_default();
+            item.fill(received);
+            self.held += 1;
+            self.bytes += item.bytes;
+            if key.is_some() {
+                let (place, _) = self.lanes.push(key, None);
+                item.lane = Some(place);
+            }
+            self.line_up(item);
+        }
+        self.observe_buffer();
+    }
+
+    /// Makes a message ready, once nothing is before it in its lane.
+    fn line_up(&mut self, item: Box<Item>) {
+        match item.lane {
+            Some(place) if !self.lanes.is_first(place) => {
+                if let Some(waiting) = self.lanes.get_mut(place) {
+                    *waiting = Some(item);
+                }
+            }
+            _ => self.ready.push_back(item),
+        }
+    }
+
+    /// The next message to work on. Skips what is being taken away.
+    pub(super) fn hand_out(&mut self) -> Option<Box<Item>> {
+        while self.running < self.settings.in_flight {
+            let item = self.ready.pop_front()?;
+            if let Some(item) = self.start(item) {
+                return Some(item);
+            }
+        }
+        None
+    }
+
+    /// The next messages to work on: of a key as many in a row as there are, since a batch ends as one.
+    pub(super) fn hand_out_batch(&mut self, max: usize) -> Vec<Box<Item>> {
+        let mut batch = Vec::with_capacity(max.min(self.ready.len()));
+        while batch.len() < max
+            && let Some(item) = self.hand_out()
+        {
+            let mut place = item.lane;
+            batch.push(item);
+            while batch.len() < max
+                && self.running < self.settings.in_flight
+                && let Some(next) = place.and_then(|place| self.lanes.next(place))
+                && let Some(follower) = self.lanes.get_mut(next).and_then(Option::take)
+            {
+                place = Some(next);
+                match self.start(follower) {
+                    Some(follower) => batch.push(follower),
+                    None => break,
+                }
+            }
+        }
+        batch
+    }
+
+    fn start(&mut self, mut item: Box<Item>) -> Option<Box<Item>> {
+        if !item.claim().start(now) {
+            self.lose(item);
+            return None;
+        }
+        item.attempt += 1;
+        self.running += 1;
+        Some(item)
+    }
+
+    /// Takes back a message that is done with. Returns whether the driver should know.
+    pub(super) fn ack(&mut self, item: Box<Item>) -> bool {
+        self.running -= 1;
+        if self.phase == Phase::Ended {
+            self.leave(item);
+            return false;
+        }
+        self.over.push(item);
+        mem::take(&mut self.idle)
+    }
+
+    /// Takes back a message whose attempt failed. The driver should know.
+    pub(super) fn fail(&mut self, mut item: Box<Item>, failure: Failure) {
+        self.running -= 1;
+        if self.phase == Phase::Ended || item.state() != ClaimState::Held {
+            return self.lose(item);
+        }
+        if planted!("failure-is-success") {
+            return self.over.push(item);
+        }
+        let last = item.attempt >= self.settings.retry.attempts && !planted!("retries-for-ever");
+        if failure.then == Then::Reject || last {
+            item.reason = failure.reason;
+            return self.doom(item);
+        }
+        // A queue gives it to somebody else at once; a log would replay what was settled behind it.
+        if !self.is_open() && item.claim().partition().is_none() {
+            return self.leave(item);
+        }
+        self.settings.meter.observe(Measure::Retried);
+        let pause = match failure.then {
+            Then::RetryAfter(pause) if !planted!("retry-after-ignored") => pause,
+            _ => self.settings.retry.backoff.pause(item.attempt),
+        };
+        self.pause(item, Next::Work, pause);
+    }
+
+    /// Takes back messages that were worked on as one, in order, and what failed of them. Of a key with a failure, what
+    /// is behind it is to be done again, and that is not counted as an attempt. Returns whether the driver should know.
+    pub(super) fn finish(&mut self, items: Vec<Box<Item>>, mut failed: impl FnMut(usize) -> Option<Failure>) -> bool {
+        let mut broken: Vec<Key> = Vec::new();
+        let mut work = false;
+        for (index, mut item) in items.into_iter().enumerate() {
+            let key = || item.lane.and(item.received().message.key.clone());
+            match failed(index) {
+                Some(failure) => {
+                    broken.extend(key());
+                    self.fail(item, failure);
+                    work = true;
+                }
+                None if !broken.is_empty() && key().is_some_and(|key| broken.contains(&key)) => {
+                    self.running -= 1;
+                    item.attempt -= 1;
+                    if self.phase == Phase::Ended { self.leave(item) } else { self.line_up(item) }
+                }
+                None => work |= self.ack(item),
+            }
+        }
+        work
+    }
+
+    fn pause(&mut self, mut item: Box<Item>, next: Next, pause: Duration) {
+        item.next = next;
+        self.pauses += 1;
+        self.paused.insert((Instant::now() + pause, self.pauses), item);
+    }
+
+    /// Ends the attempts at a message, as policy says.
+    fn doom(&mut self, mut item: Box<Item>) {
+        match self.settings.dead_letter {
+            DeadLetter::Channel(_) => self.doomed.push(item),
+            DeadLetter::Discard => {
+                tracing::warn!(
+                    receiver = %self.settings.name, position = %item.received().origin.position(), attempts = item.attempt,
+                    "a message was discarded, as dead_letter = \"discard\" says"
+                );
+                self.settings.meter.observe(Measure::DeadLettered);
+                self.over.push(item);
+            }
+            DeadLetter::Block => {
+                item.reason = String::new();
+                self.stall(&mut item);
+                let pause = self.settings.retry.backoff.longest;
+                self.pause(item, Next::Work, pause);
+            }
+        }
+    }
+
+    fn stall(&mut self, item: &mut Item) {
+        if !mem::replace(&mut item.stalled, true) {
+            self.stalled += 1;
+            self.settings.meter.observe(Measure::Stalled(self.stalled));
+            tracing::warn!(
+                receiver = %self.settings.name, position = %item.received().origin.position(),
+                "a message stalls its key: it cannot go to the dead letters"
+            );
+        }
+    }
+
+    /// When the next pause ends.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.paused.first_key_value().map(|((due, _), _)| *due)
+    }
+
+    /// Ends the pauses that are over.
+    pub(super) fn wake(&mut self, now: Instant) {
+        while let Some(first) = self.paused.first_entry()
+            && first.key().0 <= now
+        {
+            let item = first.remove();
+            match item.next {
+                Next::Work => self.line_up(item),
+                Next::Bury => self.doomed.push(item),
+                Next::Settle => self.over.push(item),
+            }
+        }
+    }
+
+    /// What is to be settled: swaps it for the empty `batch`, and lists the tokens.
+    pub(super) fn settling(&mut self, batch: &mut Vec<Box<Item>>) -> Vec<Token> {
+        mem::swap(&mut self.over, batch);
+        batch.iter().map(|item| item.claim().token()).collect()
+    }
+
+    /// These were settled, or not.
+    pub(super) fn settled(&mut self, batch: &mut Vec<Box<Item>>, outcomes: Vec<Result<()>>) {
+        let mut count = 0;
+        let missing = || Err(Error::new(ErrorKind::Other, "the provider gave fewer outcomes than it was asked for"));
+        for (mut item, outcome) in batch.drain(..).zip(outcomes.into_iter().chain(std::iter::repeat_with(missing))) {
+            match outcome {
+                Ok(()) => {
+                    count += 1;
+                    if let Some(confirm) = item.confirm.take() {
+                        let _ = confirm.send(Ok(())); // nobody waits any more
+                    }
+                    self.leave(item);
+                }
+                Err(error) if error.kind() == ErrorKind::Lost || self.phase == Phase::Ended => self.lose(item),
+                // At least once: it is settled again for as long as its claim is held, and the worst is a redelivery.
+                Err(error) => {
+                    self.settings.meter.observe(Measure::Failed { call: "settle", kind: error.kind() });
+                    item.failures += 1;
+                    let pause = error.retry_after().unwrap_or_else(|| SETTLE_AGAIN.pause(item.failures));
+                    self.pause(item, Next::Settle, pause);
+                }
+            }
+        }
+        self.settings.meter.observe(Measure::Settled(count));
+        self.observe_buffer();
+    }
+
+    /// What is to be buried.
+    pub(super) fn burying(&mut self) -> Vec<Box<Item>> {
+        mem::take(&mut self.doomed)
+    }
+
+    /// A message was buried, or not.
+    pub(super) fn buried(&mut self, mut item: Box<Item>, outcome: Result<()>) {
+        match outcome {
+            _ if self.phase == Phase::Ended => self.leave(item),
+            Ok(()) => {
+                self.settings.meter.observe(Measure::DeadLettered);
+                item.failures = 0;
+                self.over.push(item);
+            }
+            Err(error) => {
+                self.settings.meter.observe(Measure::Failed { call: "bury", kind: error.kind() });
+                if planted!("dead-letter-failure-settles") {
+                    return self.over.push(item);
+                }
+                item.failures += 1;
+                let refused = matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unsupported | ErrorKind::Closed);
+                if refused {
+                    self.stall(&mut item);
+                }
+                let backoff = self.settings.retry.backoff;
+                let pause = if refused { backoff.longest } else { backoff.pause(item.failures) };
+                self.pause(item, Next::Bury, pause);
+            }
+        }
+    }
+
+    /// Lets go of what was taken away and is not being worked on, so that a partition that drains is not kept waiting
+    /// by busy handlers.
+    pub(super) fn sweep(&mut self) {
+        if self.held == self.running {
+            return;
+        }
+        for _ in 0..self.ready.len() {
+            if let Some(item) = self.ready.pop_front() {
+                if item.state() == ClaimState::Held { self.ready.push_back(item) } else { self.lose(item) }
+            }
+        }
+        let gone = |item: &Item| match item.next {
+            Next::Work => item.state() != ClaimState::Held,
+            Next::Bury | Next::Settle => item.state() == ClaimState::Lost,
+        };
+        let waiting: Vec<u32> = self
+            .lanes
+            .iter()
+            .filter(|(_, waiting)| waiting.as_ref().is_some_and(|item| gone(item)))
+            .map(|(place, _)| place)
+            .collect();
+        for place in waiting {
+            if let Some(item) = self.lanes.get_mut(place).and_then(Option::take) {
+                self.lose(item);
+            }
+        }
+        let paused: Vec<_> = self.paused.iter().filter(|(_, item)| gone(item)).map(|(due, _)| *due).collect();
+        for due in paused {
+            if let Some(item) = self.paused.remove(&due) {
+                self.lose(item);
+            }
+        }
+    }
+
+    /// Takes nothing more in, and lets go of what was not started. What was started goes on: to its end on a log, where
+    /// a gap would replay what was settled behind it; on a queue only what is running.
+    pub(super) fn close(&mut self) {
+        if !self.is_open() {
+            return;
+        }
+        self.phase = Phase::Closing;
+        let waiting = self.lanes.iter().filter_map(|(_, waiting)| waiting.as_ref());
+        for item in self.ready.iter().chain(waiting).chain(self.paused.values()) {
+            item.claim().drain();
+        }
+        self.sweep();
+        let idle: Vec<_> = self
+            .paused
+            .iter()
+            .filter(|(_, item)| item.next == Next::Work && item.claim().partition().is_none())
+            .map(|(due, _)| *due)
+            .collect();
+        for due in idle {
+            if let Some(item) = self.paused.remove(&due) {
+                self.leave(item);
+            }
+        }
+    }
+
+    /// Lets go of everything: the time to drain is over, or the driver is gone.
+    pub(super) fn end(&mut self) {
+        self.phase = Phase::Ended;
+        let lists = self.ready.drain(..).chain(self.over.drain(..)).chain(self.doomed.drain(..));
+        let mut left: Vec<_> = lists.chain(mem::take(&mut self.paused).into_values()).collect();
+        let places: Vec<_> = self.lanes.iter().map(|(place, _)| place).collect();
+        left.extend(places.into_iter().filter_map(|place| self.lanes.get_mut(place)?.take()));
+        for item in left {
+            self.leave(item);
+        }
+        debug_assert!(self.ready.is_empty(), "nothing waits behind what was let go of");
+    }
+
+    /// Closes because of `error`, for the next `recv` to report.
+    pub(super) fn break_off(&mut self, error: Error) {
+        self.close();
+        self.failure.get_or_insert(error);
+    }
+
+    /// Whether nothing will be handed out any more.
+    fn is_finished(&self) -> bool {
+        match self.phase {
+            Phase::Open => false,
+            Phase::Closing => self.held == self.running,
+            Phase::Ended => true,
+        }
+    }
+
+    /// How it ended, once nothing will be handed out any more.
+    pub(super) fn outcome(&mut self) -> Option<Result<()>> {
+        self.is_finished().then(|| self.failure.take().map_or(Ok(()), Err))
+    }
+
+    /// Forgets a message whose claim is gone.
+    fn lose(&mut self, item: Box<Item>) {
+        if item.state() == ClaimState::Lost {
+            self.settings.meter.observe(Measure::ClaimsLost(1));
+        }
+        self.leave(item);
+        self.observe_buffer();
+    }
+
+    /// Forgets a message, and lets the next of its lane start. Dropping its claim gives it back, unless it is settled.
+    fn leave(&mut self, mut item: Box<Item>) {
+        if let Some(confirm) = item.confirm.take() {
+            let error = Error::new(
+                ErrorKind::Lost,
+                format!("{}: the claim was lost before it was settled", self.settings.name),
+            );
+            let _ = confirm.send(Err(error)); // nobody waits any more
+        }
+        self.held -= 1;
+        self.bytes -= item.bytes;
+        if mem::take(&mut item.stalled) {
+            self.stalled -= 1;
+            self.settings.meter.observe(Measure::Stalled(self.stalled));
+        }
+        let place = item.lane.take();
+        item.empty();
+        self.spare.push(item);
+        if let Some(next) = place.and_then(|place| self.lanes.remove(place))
+            && let Some(item) = self.lanes.get_mut(next).and_then(Option::take)
+        {
+            self.ready.push_back(item);
+        }
+    }
+
+    fn observe_buffer(&self) {
+        self.settings.meter.observe(Measure::Buffered { messages: self.held, bytes: self.bytes });
+    }
+}

@@ -1,0 +1,211 @@
+//! Receiving: a desk that knows what is held, a driver that carries out what is due, and deliveries that come and go.
+
+#![expect(
+    clippy::vec_box,
+    reason = "a box is the message's place for as long as it is held, and moves from list to list"
+)]
+
+mod batch;
+mod burial;
+mod delivery;
+mod desk;
+mod driver;
+mod health;
+mod item;
+mod settings;
+mod shared;
+
+use std::{sync::Arc, time::Duration};
+
+use strait_core::{Consumer, Error, ErrorKind, Guarantees, Result};
+use tokio::runtime::Handle;
+
+pub use batch::Batch;
+pub(crate) use delivery::lost;
+pub use delivery::{Delivery, Entry};
+pub use health::{Health, State};
+pub(crate) use item::now;
+pub use settings::{DeadLetter, Oversize, ReceiverSettings, Retry};
+
+use desk::Desk;
+use driver::Driver;
+pub(crate) use shared::Shared;
+
+use crate::Meter;
+
+/// Receives messages, at least once each, and tries the failed ones again.
+///
+/// Clones are handles of the same receiver, and any number of tasks may receive from it at once. It closes when the last
+/// handle is dropped, or by [`close`](Self::close), which waits for what is in hand. Messages of one key are handed out
+/// one after the other where [`ReceiverSettings::ordering`] asks for it: the next once the one before is settled.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    handle: Arc<Open>,
+}
+
+/// Closes when the last handle is dropped; the driver goes on until the deliveries in hand are done.
+#[derive(Debug)]
+struct Open {
+    shared: Arc<Shared>,
+    consumer: Arc<dyn Consumer>,
+    meter: Meter,
+    in_flight: usize,
+    drain: Duration,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+impl Receiver {
+    /// Starts receiving from `consumer`. Must be called inside a Tokio runtime, which drives it from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] names the setting that cannot be used, or says that there is no runtime;
+    /// [`ErrorKind::Unsupported`] names the one that the provider cannot keep.
+    pub fn new(consumer: Arc<dyn Consumer>, settings: ReceiverSettings) -> Result<Self> {
+        let guarantees = consumer.guarantees();
+        settings.check(&guarantees)?;
+        settings.warn(&guarantees);
+        let runtime = Handle::try_current().map_err(|error| {
+            Error::new(ErrorKind::Config, format!("{}: needs a Tokio runtime", settings.name)).with_source(error)
+        })?;
+        let (meter, in_flight) = (settings.meter.clone(), settings.in_flight);
+        let (dead_letter, oversize, drain) = (settings.dead_letter.clone(), settings.oversize, settings.drain);
+        let shared = Arc::new(Shared::new(Arc::clone(&settings.name), guarantees, Desk::new(settings)));
+        let driver = Driver {
+            shared: Arc::clone(&shared),
+            consumer: Arc::clone(&consumer),
+            dead_letter,
+            oversize,
+            drain,
+            meter: meter.clone(),
+        };
+        runtime.spawn(driver.run());
+        Ok(Self { handle: Arc::new(Open { shared, consumer, meter, in_flight, drain }) })
+    }
+
+    /// The next delivery, or `None` once closed.
+    ///
+    /// Waits while [`in_flight`](ReceiverSettings::in_flight) deliveries are out. Cancel-safe: nothing is taken unless
+    /// it is returned.
+    ///
+    /// # Errors
+    ///
+    /// What the provider reported, if it could not be opened; one of the callers is told, and then it is closed.
+    /// Later failures are tried again for ever, and show in [`health`](Self::health).
+    pub async fn recv(&self) -> Result<Option<Delivery>> {
+        loop {
+            {
+                let mut desk = self.shared().desk();
+                if let Some(item) = desk.hand_out() {
+                    self.shared().tell(&desk);
+                    drop(desk);
+                    return Ok(Some(Delivery::new(item, Arc::clone(self.shared()))));
+                }
+                if let Some(outcome) = desk.outcome() {
+                    self.shared().tell(&desk);
+                    return outcome.map(|()| None);
+                }
+            }
+            self.wait().await;
+        }
+    }
+
+    /// The next deliveries, at least one and at most `max` and [`in_flight`](ReceiverSettings::in_flight), or `None`
+    /// once closed. Of a key there may be several in a row, in order. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub async fn recv_batch(&self, max: usize) -> Result<Option<Batch>> {
+        loop {
+            {
+                let mut desk = self.shared().desk();
+                let items = desk.hand_out_batch(max.max(1));
+                if !items.is_empty() {
+                    self.shared().tell(&desk);
+                    drop(desk);
+                    return Ok(Some(Batch::new(items, Arc::clone(self.shared()))));
+                }
+                if let Some(outcome) = desk.outcome() {
+                    self.shared().tell(&desk);
+                    return outcome.map(|()| None);
+                }
+            }
+            self.wait().await;
+        }
+    }
+
+    /// Waits for a word that something is ready.
+    async fn wait(&self) {
+        /// Counts a waiting task for as long as it waits, cancelled or not. A word that came too late for a cancelled
+        /// one goes to another: `Notify` passes it on.
+        struct Waiting<'a>(&'a Shared);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.desk().waiting -= 1;
+            }
+        }
+        let waiting = Waiting(self.shared());
+        {
+            let mut desk = self.shared().desk();
+            desk.waiting += 1;
+            self.shared().tell(&desk); // something may have come in since it was looked for
+        }
+        self.shared().ready.notified().await;
+        drop(waiting);
+    }
+
+    /// Stops receiving, without waiting for anything. What is in hand may still be settled, for as long as the time to
+    /// drain.
+    pub fn stop(&self) {
+        self.shared().close();
+    }
+
+    /// Stops receiving, waits for what is in hand, gives back what was not started, and persists progress.
+    ///
+    /// What is still in hand after the time to drain comes again. Idempotent, from any handle. Cancel-safe: it goes on
+    /// without being waited for.
+    ///
+    /// # Errors
+    ///
+    /// What kept the provider from persisting progress.
+    pub async fn close(&self) -> Result<()> {
+        self.stop();
+        let mut ended = self.shared().ended.subscribe();
+        let outcome = ended.wait_for(Option::is_some).await.expect("its sender is held here").clone();
+        outcome.unwrap_or(Ok(()))
+    }
+
+    /// How it is now.
+    pub fn health(&self) -> Health {
+        Health::of(self.shared(), &self.handle.meter)
+    }
+
+    /// What the provider is, and what it promises.
+    pub fn guarantees(&self) -> &Guarantees {
+        &self.shared().guarantees
+    }
+
+    /// The provider's consumer: the way out to what this library does not offer.
+    pub fn consumer(&self) -> &Arc<dyn Consumer> {
+        &self.handle.consumer
+    }
+
+    /// Most deliveries handed out at once.
+    pub fn in_flight(&self) -> usize {
+        self.handle.in_flight
+    }
+
+    pub(crate) fn drain(&self) -> Duration {
+        self.handle.drain
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+}

@@ -1,0 +1,180 @@
+use std::{sync::Arc, time::Duration};
+
+use strait_core::{Error, ErrorKind, Guarantees, Ordering, Result};
+
+use crate::{Backoff, Meter, Sender};
+
+/// How a [`Receiver`](crate::Receiver) processes what it receives. The same on every provider.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct ReceiverSettings {
+    /// What the receiver is called, in errors and logs. Default: `receiver`.
+    pub name: Arc<str>,
+    /// The order to process in. Opening fails if the provider cannot keep it. Default: none.
+    pub ordering: Ordering,
+    /// Most messages handed out and not yet acknowledged: handlers that run. Default: 64.
+    pub in_flight: usize,
+    /// Most messages held: waiting, running, between attempts or being settled. Default: 1,024.
+    pub buffer: usize,
+    /// Most bytes held, exceeded by at most one message. Default: 64 MiB.
+    pub buffer_bytes: usize,
+    /// What happens to a message whose attempt failed.
+    pub retry: Retry,
+    /// Where messages go that failed for good.
+    pub dead_letter: DeadLetter,
+    /// What happens to a dead letter that its channel cannot hold. Default: opening fails where that is possible.
+    pub oversize: Oversize,
+    /// How long a close waits for what is in hand. Default: 30 s.
+    pub drain: Duration,
+    /// What counts; see [`Meter`].
+    pub meter: Meter,
+}
+
+/// How often and how fast to try a message again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Retry {
+    /// Attempts before giving up, at least 1. Counted in place: what a provider redelivers after a crash starts again.
+    /// Default: 5.
+    pub attempts: u32,
+    /// The pauses between them.
+    pub backoff: Backoff,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self::new(5, Backoff::default())
+    }
+}
+
+impl Retry {
+    /// At most `attempts` attempts, with pauses of `backoff`.
+    pub const fn new(attempts: u32, backoff: Backoff) -> Self {
+        Self { attempts, backoff }
+    }
+}
+
+/// Where messages go that failed for good: always a decision, never a silent loss.
+#[derive(Clone, Debug)]
+pub enum DeadLetter {
+    /// To this channel. The dead letter is stored before the message is settled, so that a crash in between leaves two,
+    /// never none.
+    Channel(Sender),
+    /// Nowhere: the message is settled, counted and logged without its content.
+    Discard,
+    /// It stays, and is tried again at the longest pause for ever. It stalls its key, and on a log its partition.
+    Block,
+}
+
+/// What happens to a dead letter that its channel cannot hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Oversize {
+    /// Opening fails if the channel cannot hold the source's largest message and 2 KiB.
+    #[default]
+    Refuse,
+    /// Its payload is cut off at the end, and a header says how long it was.
+    Truncate,
+}
+
+/// What a dead letter has more than its message: the headers that say why and where from.
+pub(super) const DEAD_LETTER_OVERHEAD: usize = 2048;
+
+impl ReceiverSettings {
+    /// The defaults, and where messages go that failed for good.
+    pub fn new(dead_letter: DeadLetter) -> Self {
+        Self {
+            name: "receiver".into(),
+            ordering: Ordering::None,
+            in_flight: 64,
+            buffer: 1024,
+            buffer_bytes: 64 << 20,
+            retry: Retry::default(),
+            dead_letter,
+            oversize: Oversize::default(),
+            drain: Duration::from_secs(30),
+            meter: Meter::default(),
+        }
+    }
+
+    /// Calls the receiver `name`.
+    pub fn named(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Processes messages of one key one after the other, in order.
+    pub fn in_order(mut self) -> Self {
+        self.ordering = Ordering::Key;
+        self
+    }
+
+    /// Hands out at most `count` messages at once, and holds at least as many.
+    pub fn in_flight(mut self, count: usize) -> Self {
+        self.in_flight = count;
+        self.buffer = self.buffer.max(count);
+        self
+    }
+
+    /// Retries as `retry` says.
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Checks every field, and what was asked for against what the provider promises.
+    pub(super) fn check(&self, guarantees: &Guarantees) -> Result<()> {
+        let refuse = |kind, text: String| Err(Error::new(kind, format!("{}: {text}", self.name)));
+        let wrong = |field: &str, rule: &str| refuse(ErrorKind::Config, format!("{field}: {rule}"));
+        if self.in_flight == 0 {
+            return wrong("in_flight", "must be at least 1");
+        }
+        if self.buffer < self.in_flight {
+            return wrong("buffer", "must be at least in_flight");
+        }
+        if self.buffer_bytes == 0 {
+            return wrong("buffer_bytes", "must be at least 1");
+        }
+        if self.retry.attempts == 0 {
+            return wrong("retry.attempts", "must be at least 1");
+        }
+        if self.retry.backoff.first > self.retry.backoff.longest {
+            return wrong("retry.first", "must not be longer than retry.longest");
+        }
+        let Guarantees { provider, source, .. } = guarantees;
+        if self.ordering > guarantees.ordering {
+            return refuse(
+                ErrorKind::Unsupported,
+                format!("ordering: asks for order by key, which {provider} does not keep on {source:?}"),
+            );
+        }
+        if let (DeadLetter::Channel(sender), Oversize::Refuse) = (&self.dead_letter, self.oversize) {
+            let (room, needed) = (sender.limits().bytes, guarantees.message_bytes.saturating_add(DEAD_LETTER_OVERHEAD));
+            if room < needed {
+                let largest = match guarantees.message_bytes {
+                    usize::MAX => "does not say how large its messages may be".to_owned(),
+                    bytes => format!("may bring {bytes}, and {DEAD_LETTER_OVERHEAD} more are needed"),
+                };
+                return refuse(
+                    ErrorKind::Config,
+                    format!(
+                        "dead_letter: its channel holds messages of {room} bytes, but {source:?} {largest}; \
+                         choose another channel, or oversize = \"truncate\""
+                    ),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what works, but will surprise.
+    pub(super) fn warn(&self, guarantees: &Guarantees) {
+        if let Some(native) =
+            guarantees.native_attempts.filter(|native| *native < self.retry.attempts.saturating_add(10))
+        {
+            tracing::warn!(
+                receiver = %self.name, native, attempts = self.retry.attempts,
+                "the provider moves a message away after fewer deliveries than attempts + 10: deploys and give-backs count there too"
+            );
+        }
+    }
+}

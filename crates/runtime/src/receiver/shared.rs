@@ -1,0 +1,83 @@
+use std::sync::{
+    Arc, Mutex, MutexGuard,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
+
+use strait_core::{Error, Guarantees, Result};
+use tokio::sync::{Notify, watch};
+
+use super::desk::Desk;
+
+/// What receivers, deliveries and the driver share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(super) name: Arc<str>,
+    pub(super) guarantees: Guarantees,
+    desk: Mutex<Desk>,
+    /// Something is ready.
+    pub(super) ready: Notify,
+    /// Something is for the driver to do.
+    pub(super) work: Notify,
+    /// How it ended, once it has.
+    pub(super) ended: watch::Sender<Option<Result<()>>>,
+    receive_failures: AtomicU32,
+}
+
+impl Shared {
+    pub(super) fn new(name: Arc<str>, guarantees: Guarantees, desk: Desk) -> Self {
+        Self {
+            name,
+            guarantees,
+            desk: Mutex::new(desk),
+            ready: Notify::new(),
+            work: Notify::new(),
+            ended: watch::Sender::new(None),
+            receive_failures: AtomicU32::new(0),
+        }
+    }
+
+    pub(super) fn desk(&self) -> MutexGuard<'_, Desk> {
+        self.desk.lock().expect("nothing panics while holding this")
+    }
+
+    /// Wakes one task that waits, if there is something for it. It passes the word on.
+    pub(super) fn tell(&self, desk: &Desk) {
+        if desk.waiting > 0 && desk.has_news() {
+            self.ready.notify_one();
+        }
+    }
+
+    /// Takes nothing more in.
+    pub(super) fn close(&self) {
+        self.change(Desk::close);
+    }
+
+    pub(super) fn break_off(&self, error: Error) {
+        self.change(|desk| desk.break_off(error));
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Desk)) {
+        let mut desk = self.desk();
+        change(&mut desk);
+        self.tell(&desk);
+        self.work.notify_one();
+    }
+
+    /// It is over. Only the first call counts.
+    pub(super) fn end(&self, outcome: Result<()>) {
+        self.change(Desk::end);
+        self.ended.send_if_modified(|ended| {
+            let first = ended.is_none();
+            ended.get_or_insert(outcome);
+            first
+        });
+    }
+
+    pub(super) fn receive_failures(&self, count: u32) {
+        self.receive_failures.store(count, Relaxed);
+    }
+
+    pub(super) fn failures(&self) -> u32 {
+        self.receive_failures.load(Relaxed)
+    }
+}

@@ -1,0 +1,364 @@
+//! Sending: a state that knows what may be sent next, a driver that sends it, and tickets that wait for outcomes.
+
+mod driver;
+mod ids;
+mod settings;
+mod state;
+mod ticket;
+
+use std::{
+    error, fmt,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use strait_core::{Error, ErrorKind, Key, Limits, Message, Plan, Producer, Receipt, Result, planted, reserved};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, Semaphore, SemaphorePermit, TryAcquireError, watch},
+};
+
+pub use settings::{AfterFailure, SenderSettings};
+pub use ticket::{Outcome, Pending};
+
+use crate::State as Condition;
+use state::{News, State};
+
+/// Sends messages in batches, in order of their keys, and tries again what failed for a moment.
+///
+/// Clones are handles of the same sender. Every message that is accepted has exactly one [`Outcome`], also when the
+/// sender is closed or dropped, the provider panics, or the runtime ends. When the last handle is dropped, what was
+/// accepted is sent in the background, for as long as the runtime lives; [`close`](Self::close) waits for it.
+///
+/// After an ambiguous failure the old request may still land after the new one: that is why consumers deduplicate by id.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    handle: Arc<Open>,
+}
+
+/// Closes when the last handle is dropped.
+#[derive(Debug)]
+struct Open {
+    shared: Arc<Shared>,
+    producer: Arc<dyn Producer>,
+    limits: Limits,
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.shared.close();
+    }
+}
+
+/// What handles, outcomes and the driver share.
+#[derive(Debug)]
+struct Shared {
+    name: Arc<str>,
+    buffer_bytes: usize,
+    state: Mutex<State>,
+    /// Bytes of the buffer that are free. Whoever waits for room is served in turn.
+    room: Semaphore,
+    /// Something is for the driver to do.
+    work: Notify,
+    /// A flush may be over.
+    flushed: Notify,
+    ended: watch::Sender<Option<Result<()>>>,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while holding this")
+    }
+
+    /// Changes the state, and then tells those whom it concerns.
+    fn change<T>(&self, change: impl FnOnce(&mut State, &mut News) -> T) -> T {
+        let mut news = News::default();
+        let result = change(&mut self.state(), &mut news);
+        if news.freed > 0 {
+            self.room.add_permits(news.freed);
+        }
+        if news.flushed {
+            self.flushed.notify_waiters();
+        }
+        for waker in news.wakers {
+            waker.wake();
+        }
+        result
+    }
+
+    fn close(&self) {
+        self.state().closed = true;
+        self.room.close();
+        self.work.notify_one();
+    }
+
+    /// It is over. Only the first call counts.
+    fn end(&self, outcome: Result<()>) {
+        self.close();
+        self.flushed.notify_waiters();
+        self.ended.send_if_modified(|ended| {
+            let first = ended.is_none();
+            ended.get_or_insert(outcome);
+            first
+        });
+    }
+
+    fn error(&self, kind: ErrorKind, text: impl fmt::Display) -> Error {
+        Error::new(kind, format!("{}: {text}", self.name))
+    }
+}
+
+impl Sender {
+    /// Sends to `producer`. Must be called inside a Tokio runtime, which drives it from then on.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] names the setting that cannot be used, or says that there is no runtime.
+    pub fn new(producer: Arc<dyn Producer>, settings: SenderSettings) -> Result<Self> {
+        settings.check()?;
+        let runtime = Handle::try_current().map_err(|error| {
+            Error::new(ErrorKind::Config, format!("{}: needs a Tokio runtime", settings.name)).with_source(error)
+        })?;
+        let (limits, requests) = (producer.limits(), settings.requests);
+        let shared = Arc::new(Shared {
+            name: Arc::clone(&settings.name),
+            buffer_bytes: settings.buffer_bytes,
+            room: Semaphore::new(settings.buffer_bytes),
+            state: Mutex::new(State::new(settings, limits)),
+            work: Notify::new(),
+            flushed: Notify::new(),
+            ended: watch::Sender::new(None),
+        });
+        runtime.spawn(driver::drive(Arc::clone(&shared), Arc::clone(&producer), requests));
+        Ok(Self { handle: Arc::new(Open { shared, producer, limits }) })
+    }
+
+    /// Accepts a message once there is room for it; it is sent whether or not its outcome is waited for.
+    ///
+    /// The order of a key is the order in which calls return. Cancel-safe: a call that is dropped has accepted nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] or [`ErrorKind::Unsupported`] names the field that the provider cannot carry;
+    /// [`ErrorKind::Closed`] once closed, or while its key is paused. Nothing else is touched, and no key is paused.
+    pub async fn enqueue(&self, message: Message) -> Result<Pending> {
+        let (plan, cost) = self.plan(&message)?;
+        let Ok(room) = self.shared().room.acquire_many(cost).await else {
+            return Err(self.shared().error(ErrorKind::Closed, "is closed"));
+        };
+        self.accept(message, plan, room)
+    }
+
+    /// Accepts a message if there is room for it now.
+    ///
+    /// # Errors
+    ///
+    /// [`TryEnqueueError::Full`] gives the message back; otherwise as [`enqueue`](Self::enqueue).
+    pub fn try_enqueue(&self, message: Message) -> Result<Pending, TryEnqueueError> {
+        let (plan, cost) = self.plan(&message).map_err(TryEnqueueError::Refused)?;
+        match self.shared().room.try_acquire_many(cost) {
+            Ok(room) => self.accept(message, plan, room).map_err(TryEnqueueError::Refused),
+            Err(TryAcquireError::NoPermits) => Err(TryEnqueueError::Full(message)),
+            Err(TryAcquireError::Closed) => {
+                Err(TryEnqueueError::Refused(self.shared().error(ErrorKind::Closed, "is closed")))
+            }
+        }
+    }
+
+    /// Checks a message, and says how much of the buffer it takes.
+    fn plan(&self, message: &Message) -> Result<(Plan, u32)> {
+        let Open { shared, producer, limits } = &*self.handle;
+        if message.is_received() {
+            let text = "message: was received; send what its forward() or redrive() makes of it";
+            return Err(shared.error(ErrorKind::Invalid, text));
+        }
+        if let Some((name, _)) =
+            message.headers.iter().find(|(name, _)| name.starts_with(reserved::PREFIX) && !reserved::is_ours(name))
+        {
+            return Err(
+                shared.error(ErrorKind::Invalid, format_args!("headers: {name:?} begins with a reserved prefix"))
+            );
+        }
+        let plan = producer.plan(message)?;
+        if plan.bytes > limits.bytes && !planted!("oversize-not-checked") {
+            let text = format!("message: has {} bytes, and the provider takes at most {}", plan.bytes, limits.bytes);
+            return Err(shared.error(ErrorKind::Invalid, text));
+        }
+        let cost = State::cost(message, plan).min(shared.buffer_bytes);
+        Ok((plan, u32::try_from(cost).expect("the buffer was checked to have fewer")))
+    }
+
+    fn accept(&self, message: Message, plan: Plan, room: SemaphorePermit<'_>) -> Result<Pending> {
+        let cost = room.num_permits();
+        let mut state = self.shared().state();
+        let ticket = state.accept(message, plan, cost)?;
+        let idle = std::mem::take(&mut state.idle);
+        drop(state);
+        room.forget(); // given back with the outcome
+        if planted!("unbounded-sender-buffer") {
+            self.shared().room.add_permits(cost);
+        }
+        if idle {
+            self.shared().work.notify_one();
+        }
+        Ok(Pending::new(ticket, Arc::clone(self.shared())))
+    }
+
+    /// Sends a message, and waits until it is stored. Cancel-safe: dropped while it waits for room, nothing was
+    /// accepted; later, the message is sent all the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`enqueue`](Self::enqueue); then why it was not sent, or, if [`Error::is_ambiguous`], is not known to be.
+    pub async fn send(&self, message: Message) -> Result<Receipt> {
+        self.enqueue(message).await?.await.into_result()
+    }
+
+    /// Sends messages, and waits until each has its outcome, in the order given. A message that is refused does not
+    /// keep the others from being sent. Not cancel-safe: dropped, it has accepted some of them.
+    pub async fn send_all(&self, messages: impl IntoIterator<Item = Message>) -> Vec<Outcome> {
+        let mut accepted = Vec::new();
+        for message in messages {
+            accepted.push(self.enqueue(message).await);
+        }
+        let mut outcomes = Vec::with_capacity(accepted.len());
+        for pending in accepted {
+            outcomes.push(match pending {
+                Ok(pending) => pending.await,
+                Err(error) => Outcome::NotSent(error),
+            });
+        }
+        outcomes
+    }
+
+    /// Waits until everything accepted before has its outcome, and does not linger meanwhile. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Closed`] if the runtime ended first.
+    pub async fn flush(&self) -> Result<()> {
+        /// Ends the hurry, waited for or not.
+        struct Flushing<'a>(&'a Shared);
+        impl Drop for Flushing<'_> {
+            fn drop(&mut self) {
+                self.0.state().end_flush();
+            }
+        }
+        let shared = self.shared();
+        let generation = shared.state().begin_flush();
+        let _flushing = Flushing(shared);
+        shared.work.notify_one();
+        loop {
+            let flushed = shared.flushed.notified();
+            let mut flushed = std::pin::pin!(flushed);
+            flushed.as_mut().enable();
+            if shared.state().is_flushed(generation) {
+                return Ok(());
+            }
+            if shared.ended.borrow().is_some() {
+                return Err(shared.error(ErrorKind::Closed, "ended before it was flushed"));
+            }
+            flushed.await;
+        }
+    }
+
+    /// Accepts nothing more, sends what was accepted, and disconnects. Idempotent, from any handle. Cancel-safe: it
+    /// goes on without being waited for.
+    ///
+    /// # Errors
+    ///
+    /// What the provider reported at closing.
+    pub async fn close(&self) -> Result<()> {
+        self.shared().close();
+        let mut ended = self.shared().ended.subscribe();
+        let outcome = ended.wait_for(Option::is_some).await.expect("its sender is held here").clone();
+        outcome.unwrap_or(Ok(()))
+    }
+
+    /// Sends messages of `key` again, after one was not sent. Idempotent. See [`AfterFailure::Pause`].
+    pub fn resume(&self, key: &Key) {
+        self.shared().state().resume(key);
+    }
+
+    /// What one request may hold.
+    pub fn limits(&self) -> Limits {
+        self.handle.limits
+    }
+
+    /// The provider's producer: the way out to what this library does not offer.
+    pub fn producer(&self) -> &Arc<dyn Producer> {
+        &self.handle.producer
+    }
+
+    /// How it is now.
+    pub fn health(&self) -> SenderHealth {
+        let state = self.shared().state();
+        let (failures, last_failure) = state.failures;
+        let condition = match failures {
+            _ if state.closed => Condition::Closed,
+            0 => Condition::Up,
+            1..=2 => Condition::Degraded,
+            _ => Condition::Down,
+        };
+        SenderHealth {
+            state: condition,
+            messages: state.messages(),
+            bytes: state.bytes(),
+            requests: state.requests,
+            failures,
+            last_failure,
+            paused_keys: state.paused_keys(),
+        }
+    }
+
+    fn shared(&self) -> &Arc<Shared> {
+        &self.handle.shared
+    }
+}
+
+/// How a sender is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SenderHealth {
+    /// In a word. Down after three requests in a row with a failure; it recovers by itself.
+    pub state: Condition,
+    /// Messages without an outcome.
+    pub messages: usize,
+    /// How much of the buffer they take.
+    pub bytes: usize,
+    /// Requests under way.
+    pub requests: usize,
+    /// How many requests in a row had a failure.
+    pub failures: u32,
+    /// How the last of them failed.
+    pub last_failure: Option<ErrorKind>,
+    /// Keys that are paused.
+    pub paused_keys: usize,
+}
+
+/// Why [`Sender::try_enqueue`] did not accept a message.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum TryEnqueueError {
+    /// There is no room now. The message is given back.
+    Full(Message),
+    /// It cannot be sent.
+    Refused(Error),
+}
+
+impl fmt::Display for TryEnqueueError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str("the sender's buffer is full"),
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl error::Error for TryEnqueueError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Full(_) => None,
+            Self::Refused(error) => error.source(),
+        }
+    }
+}

@@ -1,0 +1,79 @@
+use std::{sync::Arc, time::Duration};
+
+use strait_core::{Error, ErrorKind, Observer, Result, Unobserved};
+
+use crate::Backoff;
+
+/// How a [`Sender`](crate::Sender) sends. The same on every provider.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SenderSettings {
+    /// What the sender is called, in errors and logs. Default: `sender`.
+    pub name: Arc<str>,
+    /// Most bytes accepted and without an outcome; each message counts 128 more than it has. A message that is larger
+    /// than all of it is accepted while nothing else is held. Default: 16 MiB.
+    pub buffer_bytes: usize,
+    /// How long a message may wait for others to share its request. Default: none; while requests are under way,
+    /// batches form by themselves.
+    pub linger: Duration,
+    /// How long to try, from acceptance. The outcome is known at most a second later. Default: 2 minutes.
+    pub deadline: Duration,
+    /// The pauses between attempts.
+    pub backoff: Backoff,
+    /// Most requests under way at once, at least 1; never two with messages of the same key. Default: 8.
+    pub requests: usize,
+    /// What happens to later messages of a key after one of it was not sent. Default: they go on.
+    pub after_failure: AfterFailure,
+    /// What hears of what is measured.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// What happens to later messages of a key after one of it was not sent, or nobody knows.
+///
+/// Those accepted before that was reported fail in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AfterFailure {
+    /// They are sent.
+    #[default]
+    Continue,
+    /// They are refused until [`Sender::resume`](crate::Sender::resume). Each key that is paused is remembered.
+    Pause,
+}
+
+impl Default for SenderSettings {
+    fn default() -> Self {
+        Self {
+            name: "sender".into(),
+            buffer_bytes: 16 << 20,
+            linger: Duration::ZERO,
+            deadline: Duration::from_secs(120),
+            backoff: Backoff::new(Duration::from_millis(100), Duration::from_secs(10)),
+            requests: 8,
+            after_failure: AfterFailure::default(),
+            observer: Arc::new(Unobserved),
+        }
+    }
+}
+
+impl SenderSettings {
+    pub(super) fn check(&self) -> Result<()> {
+        let wrong =
+            |field: &str, rule: &str| Err(Error::new(ErrorKind::Config, format!("{}: {field}: {rule}", self.name)));
+        if self.buffer_bytes == 0 || self.buffer_bytes > u32::MAX as usize {
+            return wrong("buffer_bytes", "must be 1 to 4294967295");
+        }
+        if self.requests == 0 {
+            return wrong("requests", "must be at least 1");
+        }
+        if self.deadline.is_zero() {
+            return wrong("deadline", "must be longer than nothing");
+        }
+        if self.linger >= self.deadline {
+            return wrong("linger", "must be shorter than the deadline");
+        }
+        if self.backoff.first > self.backoff.longest {
+            return wrong("backoff.first", "must not be longer than backoff.longest");
+        }
+        Ok(())
+    }
+}

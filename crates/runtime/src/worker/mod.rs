@@ -1,0 +1,274 @@
+//! Working: a fixed number of loops, each of which works on one message, or one batch, at a time.
+
+mod context;
+mod slot;
+
+use std::{future::poll_fn, panic::AssertUnwindSafe, pin::pin, sync::Arc, task::Poll, time::Duration};
+
+use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use strait_core::{Error, ErrorKind, Result};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+pub use context::Context;
+pub(crate) use slot::{Home, Lend, Settle};
+
+use crate::{Batch, Delivery, Failure, Receiver};
+use slot::Slot;
+
+/// Works on what a receiver receives.
+///
+/// Each of `in_flight` loops takes one delivery at a time and calls the handler. `Ok` acknowledges, `Err` is as its
+/// [`Failure`] says, and a panic is a retry; an explicit verdict on the delivery wins. A handler that outlives its
+/// time-out is cancelled, and that is a retry too.
+///
+/// It stops when a token given to [`stop_on`](Self::stop_on) is cancelled, at a signal asked for by
+/// [`stop_on_signals`](Self::stop_on_signals), or when the receiver is closed: then it drains, for at most
+/// [`ReceiverSettings::drain`](crate::ReceiverSettings::drain), and handlers that still run are cancelled.
+#[derive(Debug)]
+pub struct Worker {
+    receiver: Receiver,
+    timeout: Option<Duration>,
+    drain: Duration,
+    stop: CancellationToken,
+    signals: bool,
+}
+
+impl Worker {
+    /// Works on what `receiver` receives.
+    pub fn new(receiver: Receiver) -> Self {
+        let drain = receiver.drain();
+        Self { receiver, timeout: None, drain, stop: CancellationToken::new(), signals: false }
+    }
+
+    /// Cancels a handler that runs for longer than `limit`. Default: never.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
+    /// Stops when `token` is cancelled.
+    pub fn stop_on(mut self, token: CancellationToken) -> Self {
+        self.stop = token;
+        self
+    }
+
+    /// Stops at Ctrl-C and, on Unix, at SIGTERM.
+    pub fn stop_on_signals(mut self) -> Self {
+        self.signals = true;
+        self
+    }
+
+    /// Runs `handler` on every delivery, in tasks of their own, until stopped and drained.
+    ///
+    /// Dropping the future cancels the handlers and closes the receiver: what was in hand comes again.
+    ///
+    /// # Errors
+    ///
+    /// What the provider reported, if it could not be opened or did not close.
+    pub async fn run<H, F>(self, handler: H) -> Result<()>
+    where
+        H: Fn(Delivery, Context) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        let tasks = self.spawn(|receiver, timeout| {
+            let handler = Arc::clone(&handler);
+            async move { work(receiver, &*handler, timeout).await }
+        });
+        self.supervise(tasks).await
+    }
+
+    /// As [`run`](Self::run), with batches of at most `max` messages. Of a key a batch may hold several, in order; when
+    /// one fails, those of its key behind it are done again. Several batches run at once, as `in_flight` allows, but
+    /// never two with messages of the same key.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub async fn run_batch<H, F>(self, max: usize, handler: H) -> Result<()>
+    where
+        H: Fn(Batch, Context) -> F + Send + Sync + 'static,
+        F: Future<Output = Result<(), Failure>> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        let tasks = self.spawn(|receiver, timeout| {
+            let handler = Arc::clone(&handler);
+            async move { work_batches(receiver, max, &*handler, timeout).await }
+        });
+        self.supervise(tasks).await
+    }
+
+    /// As [`run`](Self::run), in this task: the handler need not be `Send` and may borrow. Handlers interleave, but never
+    /// run in parallel.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub async fn run_local<H>(self, handler: H) -> Result<()>
+    where
+        H: AsyncFn(Delivery, Context) -> Result<(), Failure>,
+    {
+        let handler = |delivery, context| handler(delivery, context);
+        let loops: FuturesUnordered<_> =
+            (0..self.receiver.in_flight()).map(|_| work(self.receiver.clone(), &handler, self.timeout)).collect();
+        let receiver = self.receiver.clone();
+        let stopped = self.stopped();
+        let all = pin!(loops.fold(Ok(()), |all, one| std::future::ready(all.and(one))));
+        let mut all = all.fuse();
+        let worked = tokio::select! {
+            biased;
+            () = stopped => {
+                receiver.stop();
+                timeout_at(Instant::now() + self.drain, &mut all).await.unwrap_or(Ok(()))
+            }
+            worked = &mut all => worked,
+        };
+        worked.and(receiver.close().await)
+    }
+
+    fn spawn<F>(&self, task: impl Fn(Receiver, Option<Duration>) -> F) -> JoinSet<Result<()>>
+    where
+        F: Future<Output = Result<()>> + Send + 'static,
+    {
+        let mut tasks = JoinSet::new();
+        for _ in 0..self.receiver.in_flight() {
+            tasks.spawn(task(self.receiver.clone(), self.timeout));
+        }
+        tasks
+    }
+
+    /// Waits for a reason to stop, and drains.
+    async fn supervise(self, mut tasks: JoinSet<Result<()>>) -> Result<()> {
+        let mut outcome = Ok(());
+        tokio::select! {
+            biased;
+            () = self.stopped() => {}
+            () = ended(&mut tasks, &mut outcome) => {}
+        }
+        self.receiver.stop();
+        let deadline = Instant::now() + self.drain;
+        let closed = self.receiver.close().await;
+        // Handlers may go on after a verdict of their own; those without one have lost their message by now.
+        let _ = timeout_at(deadline, ended(&mut tasks, &mut outcome)).await;
+        tasks.shutdown().await;
+        outcome.and(closed)
+    }
+
+    async fn stopped(&self) {
+        let signal = async { if self.signals { signal().await } else { std::future::pending().await } };
+        tokio::select! {
+            () = self.stop.cancelled() => {}
+            () = signal => tracing::info!("told to stop by a signal: draining"),
+        }
+    }
+}
+
+/// Waits until all tasks have ended, and keeps the first error.
+async fn ended(tasks: &mut JoinSet<Result<()>>, outcome: &mut Result<()>) {
+    while let Some(task) = tasks.join_next().await {
+        let ended = task.unwrap_or_else(|error| {
+            Err(Error::new(ErrorKind::Other, "a handler panicked while it was being cancelled").with_source(error))
+        });
+        if outcome.is_ok() {
+            *outcome = ended;
+        }
+    }
+}
+
+#[cfg(unix)]
+async fn signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = terminate.recv() => {}
+            () = interrupt() => {}
+        },
+        Err(error) => {
+            tracing::error!(%error, "cannot listen for SIGTERM");
+            interrupt().await;
+        }
+    }
+}
+
+#[cfg(not(unix))]
+async fn signal() {
+    interrupt().await;
+}
+
+async fn interrupt() {
+    if let Err(error) = tokio::signal::ctrl_c().await {
+        tracing::error!(%error, "cannot listen for Ctrl-C");
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn work<H, F>(receiver: Receiver, handler: &H, timeout: Option<Duration>) -> Result<()>
+where
+    H: Fn(Delivery, Context) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    let slot = Slot::new();
+    while let Some(delivery) = receiver.recv().await? {
+        let context = context(Some(delivery.watch()), delivery.attempt(), timeout);
+        let span = tracing::debug_span!("attempt", position = %delivery.origin().position(), attempt = context.attempt);
+        attempt(&slot, handler, delivery, context).instrument(span).await;
+    }
+    Ok(())
+}
+
+async fn work_batches<H, F>(receiver: Receiver, max: usize, handler: &H, timeout: Option<Duration>) -> Result<()>
+where
+    H: Fn(Batch, Context) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    let slot = Slot::new();
+    while let Some(batch) = receiver.recv_batch(max).await? {
+        let context = context(batch.watch(), batch.attempt(), timeout);
+        let span = tracing::debug_span!("batch", messages = batch.len(), attempt = context.attempt);
+        attempt(&slot, handler, batch, context).instrument(span).await;
+    }
+    Ok(())
+}
+
+fn context(watch: Option<strait_core::Watch>, attempt: u32, timeout: Option<Duration>) -> Context {
+    Context { watch, attempt, deadline: timeout.map(|timeout| Instant::now() + timeout) }
+}
+
+/// Lends `lent` to the handler, and ends the attempts at it as the handler did.
+async fn attempt<D, H, F>(slot: &Arc<Slot<D::Parts>>, handler: &H, lent: D, context: Context)
+where
+    D: Lend,
+    H: Fn(D, Context) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    let (lent, loan) = slot.lend(lent);
+    let outcome = call(handler, lent, context).await;
+    loan.end(outcome);
+}
+
+/// Calls the handler, until it ends, panics or is out of time. It is dropped when this returns.
+async fn call<D, H, F>(handler: &H, lent: D, context: Context) -> Result<(), Failure>
+where
+    H: Fn(D, Context) -> F,
+    F: Future<Output = Result<(), Failure>>,
+{
+    let deadline = context.deadline;
+    let mut running = pin!(AssertUnwindSafe(async { handler(lent, context).await }).catch_unwind());
+    // Most handlers of a fast service end at once: no timer for them.
+    let ended = match poll_fn(|task| Poll::Ready(running.as_mut().poll(task))).await {
+        Poll::Ready(ended) => ended,
+        Poll::Pending => match deadline {
+            None => running.await,
+            Some(deadline) => match timeout_at(deadline, running).await {
+                Ok(ended) => ended,
+                Err(_) => return Err(Failure::retry("the handler took longer than its time-out")),
+            },
+        },
+    };
+    ended.unwrap_or_else(|_| Err(Failure::retry("the handler panicked")))
+}

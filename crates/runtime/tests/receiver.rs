@@ -1,0 +1,348 @@
+//! What a receiver does with what a consumer brings.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::{sync::Arc, time::Duration};
+
+use strait_core::{Budget, ErrorKind, Message};
+use strait_runtime::{Backoff, DeadLetter, Delivery, Failure, Receiver, ReceiverSettings, Retry, State};
+use support::{Script, text};
+use tokio::time::{Instant, sleep, timeout};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn settings() -> ReceiverSettings {
+    let backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(10));
+    ReceiverSettings::new(DeadLetter::Block).in_order().retry(Retry::new(3, backoff))
+}
+
+fn open(script: &Script, settings: ReceiverSettings) -> Receiver {
+    Receiver::new(Arc::new(script.clone()), settings).unwrap()
+}
+
+async fn next(receiver: &Receiver) -> Delivery {
+    timeout(MINUTE, receiver.recv()).await.expect("nothing came").unwrap().expect("closed")
+}
+
+async fn nothing_comes(receiver: &Receiver, within: Duration) {
+    assert!(timeout(within, receiver.recv()).await.is_err(), "something came");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_waits_for_its_settlement_and_others_do_not() {
+    let script = Script::default();
+    script.push(&["a1", "a2", "b1"]);
+    script.settling_takes(Duration::from_secs(5));
+    let receiver = open(&script, settings());
+    let a1 = next(&receiver).await;
+    let b1 = next(&receiver).await;
+    assert_eq!((text(a1.message()), text(b1.message())), ("a1".into(), "b1".into()));
+    a1.ack();
+    nothing_comes(&receiver, Duration::from_secs(4)).await;
+    assert_eq!(text(next(&receiver).await.message()), "a2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_waits_its_pause_and_keeps_its_key_in_order() {
+    let script = Script::default();
+    script.push(&["a1", "a2"]);
+    let receiver = open(&script, settings());
+    next(&receiver).await.retry_after("not yet", Duration::from_secs(30));
+    nothing_comes(&receiver, Duration::from_secs(29)).await;
+    let again = next(&receiver).await;
+    assert_eq!((text(again.message()), again.attempt()), ("a1".into(), 2));
+    again.ack();
+    assert_eq!(text(next(&receiver).await.message()), "a2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_delivery_is_retried() {
+    let script = Script::default();
+    script.push(&["a1"]);
+    let receiver = open(&script, settings());
+    drop(next(&receiver).await);
+    let again = next(&receiver).await;
+    assert_eq!(again.attempt(), 2);
+    again.ack_confirmed().await.unwrap();
+    assert_eq!(script.settled(), [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_most_in_flight_are_out_and_at_most_the_buffer_is_held() {
+    let script = Script::default();
+    script.push(&["a1", "b1", "c1", "d1", "e1", "f1"]);
+    let mut settings = settings().in_flight(2);
+    (settings.buffer, settings.buffer_bytes) = (4, 100);
+    let receiver = open(&script, settings);
+    let (a, _b) = (next(&receiver).await, next(&receiver).await);
+    nothing_comes(&receiver, Duration::from_secs(1)).await;
+    assert_eq!(script.budgets(), [Budget::new(4, 100)], "the buffer is full, so nothing is asked for");
+    assert_eq!(receiver.health().counts.buffered_messages, 4);
+    a.ack();
+    assert_eq!(text(next(&receiver).await.message()), "c1");
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(script.budgets().len(), 2, "there is room again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn memory_is_bounded_in_bytes() {
+    let script = Script::default();
+    for _ in 0..5 {
+        script.push_message(Message::new(vec![0; 600]));
+    }
+    let mut settings = settings();
+    settings.buffer_bytes = 1000;
+    let receiver = open(&script, settings);
+    let one = next(&receiver).await;
+    let _two = next(&receiver).await;
+    nothing_comes(&receiver, MINUTE).await;
+    one.ack();
+    next(&receiver).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_is_neither_handed_out_nor_settled() {
+    let script = Script::default();
+    script.push(&["a1", "a2", "b1"]);
+    let receiver = open(&script, settings());
+    let a1 = next(&receiver).await;
+    let b1 = next(&receiver).await;
+    (0..3).for_each(|entry| script.lose(entry));
+    timeout(MINUTE, a1.lost()).await.unwrap();
+    assert!(a1.is_lost());
+    assert_eq!(a1.ack_confirmed().await.unwrap_err().kind(), ErrorKind::Lost);
+    b1.retry("failed");
+    nothing_comes(&receiver, MINUTE).await;
+    assert!(script.settled().is_empty());
+    assert_eq!(receiver.health().counts.buffered_messages, 0);
+    assert_eq!(receiver.health().counts.claims_lost, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_ends_by_itself_is_heard() {
+    let script = Script::default();
+    script.push_until("a1", Duration::from_secs(10));
+    let receiver = open(&script, settings());
+    let delivery = next(&receiver).await;
+    let start = Instant::now();
+    delivery.lost().await;
+    assert!((9..=10).contains(&start.elapsed().as_secs()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_above_the_cut_is_given_back_while_handlers_are_busy() {
+    let script = Script::log();
+    script.push(&["a1", "b1", "c1", "d1"]);
+    let receiver = open(&script, settings());
+    let a1 = next(&receiver).await;
+    next(&receiver).await.ack();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(script.claims(), 3);
+    script.drain();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(script.claims(), 1, "only a1 is left, at the cut");
+    a1.retry("failed");
+    let again = next(&receiver).await;
+    assert_eq!((text(again.message()), again.attempt()), ("a1".into(), 2), "below the cut it runs to settlement");
+    again.ack();
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((script.settled(), script.claims()), (vec![1, 0], 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settlement_that_fails_is_tried_again_without_holding_up_others() {
+    let script = Script::default();
+    script.push(&["a1", "b1"]);
+    script.settle_with(&[ErrorKind::Unavailable, ErrorKind::Denied]);
+    let receiver = open(&script, settings());
+    let (a1, b1) = (next(&receiver).await, next(&receiver).await);
+    let confirmed = tokio::spawn(a1.ack_confirmed());
+    sleep(Duration::from_millis(1)).await;
+    b1.ack();
+    confirmed.await.unwrap().unwrap();
+    sleep(MINUTE).await;
+    assert_eq!(script.settled().len(), 2);
+    assert_eq!(receiver.health().counts.failures["settle"].0, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_waits_for_what_is_in_hand_and_gives_back_the_rest() {
+    let script = Script::default();
+    script.push(&["a1", "b1", "c1"]);
+    script.settling_takes(Duration::from_secs(1));
+    let receiver = open(&script, settings());
+    let (a1, b1) = (next(&receiver).await, next(&receiver).await);
+    a1.ack();
+    let closing = tokio::spawn({
+        let receiver = receiver.clone();
+        async move { receiver.close().await }
+    });
+    sleep(Duration::from_secs(3)).await;
+    assert!(!closing.is_finished(), "did not wait for the delivery in hand");
+    assert_eq!(script.given_back(), 1);
+    b1.ack();
+    closing.await.unwrap().unwrap();
+    assert_eq!((script.settled(), script.is_closed()), (vec![0, 1], true));
+    assert!(receiver.recv().await.unwrap().is_none());
+    assert_eq!(receiver.health().state, State::Closed);
+    receiver.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn closing_gives_up_when_the_time_to_drain_is_over() {
+    let script = Script::default();
+    script.push(&["a1"]);
+    let receiver = open(&script, settings());
+    let a1 = next(&receiver).await;
+    let start = Instant::now();
+    receiver.close().await.unwrap();
+    assert_eq!(start.elapsed().as_secs(), 30);
+    assert_eq!(a1.ack_confirmed().await.unwrap_err().kind(), ErrorKind::Lost);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_log_is_retried_to_the_end_while_closing_and_a_queue_is_not() {
+    for (script, expected) in [(Script::log(), 1), (Script::default(), 0)] {
+        script.push(&["a1"]);
+        let receiver = open(&script, settings());
+        next(&receiver).await.retry("failed");
+        let closing = tokio::spawn({
+            let receiver = receiver.clone();
+            async move { receiver.close().await }
+        });
+        if let Some(again) = timeout(MINUTE, receiver.recv()).await.unwrap().unwrap() {
+            again.ack();
+        }
+        closing.await.unwrap().unwrap();
+        assert_eq!(script.settled().len(), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_opened_is_reported_and_what_fails_later_is_not() {
+    let script = Script::default();
+    script.fail(ErrorKind::NotFound);
+    let receiver = open(&script, settings());
+    assert_eq!(receiver.recv().await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(receiver.recv().await.unwrap().is_none());
+
+    let script = Script::default();
+    script.push(&["a1"]);
+    for kind in [ErrorKind::Denied, ErrorKind::Unavailable, ErrorKind::Throttled] {
+        script.fail(kind);
+    }
+    let receiver = open(&script, settings());
+    next(&receiver).await.ack();
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(receiver.health().state, State::Degraded);
+    sleep(MINUTE).await;
+    script.push(&["a2"]);
+    assert_eq!(text(next(&receiver).await.message()), "a2");
+    assert_eq!(receiver.health().state, State::Up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_ends_as_one_and_a_failure_takes_those_of_its_key_behind_it_along() {
+    let script = Script::default();
+    script.push(&["a1", "a2", "a3", "b1"]);
+    let receiver = open(&script, settings());
+    let mut batch = receiver.recv_batch(10).await.unwrap().unwrap();
+    assert_eq!(batch.messages().map(text).collect::<Vec<_>>(), ["a1", "a2", "a3", "b1"]);
+    batch.fail(1, Failure::retry("failed"));
+    batch.ack();
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(script.settled(), [0, 3]);
+    let a2 = next(&receiver).await;
+    assert_eq!((text(a2.message()), a2.attempt()), ("a2".into(), 2));
+    nothing_comes(&receiver, Duration::from_secs(1)).await;
+    a2.ack();
+    let a3 = next(&receiver).await;
+    assert_eq!((text(a3.message()), a3.attempt()), ("a3".into(), 1), "its first attempt did not count");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_batch_is_retried_whole() {
+    let script = Script::default();
+    script.push(&["a1", "a2", "b1"]);
+    let receiver = open(&script, settings());
+    drop(receiver.recv_batch(10).await.unwrap().unwrap());
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let delivery = next(&receiver).await;
+        seen.push(text(delivery.message()));
+        delivery.ack();
+    }
+    seen.sort();
+    assert_eq!(seen, ["a1", "a2", "b1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_that_cannot_be_used_are_refused_by_name() {
+    let refused = |change: fn(&mut ReceiverSettings)| {
+        let mut settings = settings().named("billing");
+        change(&mut settings);
+        Receiver::new(Arc::new(Script::default()), settings).unwrap_err().to_string()
+    };
+    assert_eq!(refused(|settings| settings.in_flight = 0), "billing: in_flight: must be at least 1");
+    assert_eq!(refused(|settings| settings.buffer = 1), "billing: buffer: must be at least in_flight");
+    assert_eq!(refused(|settings| settings.buffer_bytes = 0), "billing: buffer_bytes: must be at least 1");
+    assert_eq!(refused(|settings| settings.retry.attempts = 0), "billing: retry.attempts: must be at least 1");
+    let longer = |settings: &mut ReceiverSettings| settings.retry.backoff.first = MINUTE;
+    assert_eq!(refused(longer), "billing: retry.first: must not be longer than retry.longest");
+}
+
+#[test]
+fn outside_a_runtime_it_is_refused_and_a_runtime_that_ends_ends_it() {
+    let error = Receiver::new(Arc::new(Script::default()), settings()).unwrap_err();
+    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Config, "receiver: needs a Tokio runtime"));
+
+    let script = Script::default();
+    script.push(&["a1", "b1"]);
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let (receiver, delivery) = first.block_on(async {
+        let receiver = open(&script, settings());
+        let delivery = next(&receiver).await;
+        (receiver, delivery)
+    });
+    drop(first);
+    delivery.ack(); // nobody is left to settle it, and nothing panics
+    let second = runtime();
+    assert!(second.block_on(receiver.recv()).unwrap().is_none());
+    assert_eq!(second.block_on(receiver.close()).unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_when_receives_are_cancelled() {
+    const COUNT: usize = 5_000;
+    let script = Script::default();
+    let receiver = open(&script, settings().in_flight(16));
+    let count = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let relaxed = std::sync::atomic::Ordering::Relaxed;
+    let tasks: Vec<_> = (0..4)
+        .map(|_| {
+            let (receiver, count) = (receiver.clone(), Arc::clone(&count));
+            tokio::spawn(async move {
+                while count.load(relaxed) < COUNT {
+                    if let Ok(delivery) = timeout(Duration::from_micros(50), receiver.recv()).await {
+                        delivery.unwrap().unwrap().ack();
+                        count.fetch_add(1, relaxed);
+                    }
+                }
+            })
+        })
+        .collect();
+    for n in 0..COUNT {
+        script.push_message(Message::new(n.to_string()));
+        if n % 100 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    for task in tasks {
+        timeout(MINUTE, task).await.expect("stuck").unwrap();
+    }
+    receiver.close().await.unwrap();
+    assert_eq!(script.settled().len(), COUNT);
+}

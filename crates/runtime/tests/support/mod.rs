@@ -1,0 +1,233 @@
+//! A consumer and a producer whose every answer a test decides.
+#![allow(dead_code, clippy::unwrap_used, reason = "each test uses its part, and a broken double may panic")]
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Debug,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use strait_core::{
+    Budget, Consumer, Error, ErrorKind, Grant, Guarantees, Key, Limits, Message, Ordering, Origin, Plan, Producer,
+    Receipt, Received, Result, Token,
+};
+use tokio::sync::Notify;
+
+pub(crate) fn message(text: &str) -> Message {
+    let key = Key::new(&text[..1]).unwrap();
+    Message::new(text.to_owned()).with_key(key)
+}
+
+pub(crate) fn text(message: &Message) -> String {
+    String::from_utf8(message.payload.to_vec()).unwrap()
+}
+
+/// Hands out what it is given, a grant a message, and remembers what was settled.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Script(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    replies: VecDeque<Result<Vec<(Message, Option<Duration>)>>>,
+    grants: BTreeMap<u64, Grant>,
+    next: u64,
+    settled: Vec<u64>,
+    /// What the next settlements answer.
+    settle: VecDeque<ErrorKind>,
+    /// How long a settlement takes.
+    settling: Duration,
+    partition: Option<Grant>,
+    budgets: Vec<Budget>,
+    closed: bool,
+}
+
+impl Script {
+    /// Messages that come under one grant, as those of a partition do.
+    pub(crate) fn log() -> Self {
+        let script = Self::default();
+        script.0.state.lock().unwrap().partition = Some(Grant::new(Some("p0".into()), None));
+        script
+    }
+
+    pub(crate) fn push(&self, texts: &[&str]) {
+        self.reply(Ok(texts.iter().map(|text| (message(text), None)).collect()));
+    }
+
+    pub(crate) fn push_until(&self, text: &str, lease: Duration) {
+        self.reply(Ok(vec![(message(text), Some(lease))]));
+    }
+
+    pub(crate) fn push_message(&self, message: Message) {
+        self.reply(Ok(vec![(message, None)]));
+    }
+
+    pub(crate) fn fail(&self, kind: ErrorKind) {
+        self.reply(Err(Error::new(kind, "as the script says")));
+    }
+
+    fn reply(&self, reply: Result<Vec<(Message, Option<Duration>)>>) {
+        self.0.state.lock().unwrap().replies.push_back(reply);
+        self.0.changed.notify_one();
+    }
+
+    pub(crate) fn settle_with(&self, kinds: &[ErrorKind]) {
+        self.0.state.lock().unwrap().settle.extend(kinds);
+    }
+
+    pub(crate) fn settling_takes(&self, time: Duration) {
+        self.0.state.lock().unwrap().settling = time;
+    }
+
+    pub(crate) fn settled(&self) -> Vec<u64> {
+        self.0.state.lock().unwrap().settled.clone()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.0.state.lock().unwrap().closed
+    }
+
+    /// The claim on the n-th message is lost.
+    pub(crate) fn lose(&self, entry: u64) {
+        self.0.state.lock().unwrap().grants.remove(&entry);
+    }
+
+    /// How many claims nobody holds any more.
+    pub(crate) fn given_back(&self) -> usize {
+        self.0.state.lock().unwrap().grants.values().filter(|grant| grant.is_idle()).count()
+    }
+
+    pub(crate) fn drain(&self) {
+        self.0.state.lock().unwrap().partition.as_ref().unwrap().drain();
+    }
+
+    pub(crate) fn claims(&self) -> usize {
+        self.0.state.lock().unwrap().partition.as_ref().unwrap().claims()
+    }
+
+    pub(crate) fn budgets(&self) -> Vec<Budget> {
+        self.0.state.lock().unwrap().budgets.clone()
+    }
+}
+
+#[async_trait]
+impl Consumer for Script {
+    fn guarantees(&self) -> Guarantees {
+        Guarantees::new("script", "test").with_ordering(Ordering::Key).with_message_bytes(1 << 20)
+    }
+
+    async fn receive(&self, budget: Budget) -> Result<Vec<Received>> {
+        self.0.state.lock().unwrap().budgets.push(budget);
+        loop {
+            let changed = self.0.changed.notified();
+            {
+                let mut state = self.0.state.lock().unwrap();
+                if state.closed {
+                    return Ok(Vec::new());
+                }
+                if let Some(reply) = state.replies.pop_front() {
+                    let (mut batch, mut rest) = (Vec::new(), Vec::new());
+                    for (message, lease) in reply? {
+                        if batch.len() == budget.messages {
+                            rest.push((message, lease));
+                            continue;
+                        }
+                        let entry = state.next;
+                        state.next += 1;
+                        let token = Token { source: 0, entry };
+                        let claim = if let Some(grant) = &state.partition {
+                            grant.claim(token)
+                        } else {
+                            let until = lease.map(|lease| (tokio::time::Instant::now() + lease).into_std());
+                            let grant = Grant::new(None, until);
+                            let claim = grant.claim(token);
+                            state.grants.insert(entry, grant);
+                            claim
+                        };
+                        batch.push(Received::new(message, claim, Origin::new(entry)));
+                    }
+                    if !rest.is_empty() {
+                        state.replies.push_front(Ok(rest));
+                    }
+                    return Ok(batch);
+                }
+            }
+            changed.await;
+        }
+    }
+
+    async fn settle(&self, tokens: &[Token]) -> Vec<Result<()>> {
+        let time = self.0.state.lock().unwrap().settling;
+        tokio::time::sleep(time).await;
+        let mut state = self.0.state.lock().unwrap();
+        tokens
+            .iter()
+            .map(|token| {
+                if let Some(kind) = state.settle.pop_front() {
+                    return Err(Error::new(kind, "as the script says"));
+                }
+                if state.partition.is_none() && state.grants.remove(&token.entry).is_none() {
+                    return Err(Error::new(ErrorKind::Lost, "the claim is lost"));
+                }
+                state.settled.push(token.entry);
+                Ok(())
+            })
+            .collect()
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.0.state.lock().unwrap().closed = true;
+        self.0.changed.notify_one();
+        Ok(())
+    }
+}
+
+/// Keeps what it is sent, unless it is told to fail.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Store(Arc<Mutex<(Vec<Message>, Option<ErrorKind>)>>);
+
+impl Store {
+    pub(crate) fn fail_with(&self, kind: Option<ErrorKind>) {
+        self.0.lock().unwrap().1 = kind;
+    }
+
+    pub(crate) fn stored(&self) -> Vec<Message> {
+        self.0.lock().unwrap().0.clone()
+    }
+}
+
+#[async_trait]
+impl Producer for Store {
+    fn limits(&self) -> Limits {
+        Limits::new(10, 2 << 20)
+    }
+
+    fn plan(&self, message: &Message) -> Result<Plan> {
+        Ok(Plan::new(message.size()))
+    }
+
+    async fn send(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
+        let mut state = self.0.lock().unwrap();
+        batch
+            .iter()
+            .map(|message| match state.1 {
+                Some(kind) => Err(Error::new(kind, "as the test says")),
+                None => {
+                    state.0.push(message.clone());
+                    Ok(Receipt::new(state.0.len() as u64))
+                }
+            })
+            .collect()
+    }
+
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}

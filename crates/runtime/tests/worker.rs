@@ -1,0 +1,277 @@
+//! What a worker makes of its handler's end.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use strait_runtime::{
+    Backoff, Batch, Context, DeadLetter, Delivery, Failure, Receiver, ReceiverSettings, Retry, Worker,
+};
+use support::{Script, text};
+use tokio::{
+    sync::mpsc,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn receiver(script: &Script, in_flight: usize) -> Receiver {
+    let backoff = Backoff::new(Duration::from_millis(10), Duration::from_secs(1));
+    let settings =
+        ReceiverSettings::new(DeadLetter::Block).in_order().in_flight(in_flight).retry(Retry::new(9, backoff));
+    Receiver::new(Arc::new(script.clone()), settings).unwrap()
+}
+
+/// Runs until `count` attempts were seen, then stops. Returns them.
+async fn run<F>(
+    script: &Script,
+    count: usize,
+    worker: impl FnOnce(Worker) -> Worker,
+    handler: impl Fn(Delivery, Context) -> F + Send + Sync + 'static,
+) -> Vec<String>
+where
+    F: Future<Output = Result<(), Failure>> + Send + 'static,
+{
+    let (seen, mut attempts) = mpsc::unbounded_channel();
+    let stop = CancellationToken::new();
+    let worker = worker(Worker::new(receiver(script, 4)).stop_on(stop.clone()));
+    let running = tokio::spawn(worker.run(move |delivery, context| {
+        seen.send(format!("{} {}", text(delivery.message()), context.attempt())).unwrap();
+        handler(delivery, context)
+    }));
+    let mut list = Vec::new();
+    for _ in 0..count {
+        list.push(timeout(MINUTE, attempts.recv()).await.expect("fewer attempts").unwrap());
+    }
+    stop.cancel();
+    timeout(MINUTE, running).await.unwrap().unwrap().unwrap();
+    assert!(attempts.recv().await.is_none(), "more attempts");
+    list
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_result_is_the_verdict() {
+    let script = Script::default();
+    script.push(&["a1", "b1"]);
+    let seen = run(
+        &script,
+        3,
+        |worker| worker,
+        async |delivery, context| match (text(delivery.message()).as_str(), context.attempt()) {
+            ("a1", 1) => Err(std::io::Error::other("down"))?,
+            _ => Ok(()),
+        },
+    );
+    assert_eq!(seen.await, ["a1 1", "b1 1", "a1 2"]);
+    assert_eq!(script.settled(), [1, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_is_a_retry() {
+    let script = Script::default();
+    script.push(&["a1"]);
+    let seen = run(
+        &script,
+        3,
+        |worker| worker,
+        async |_, context| {
+            assert!(context.attempt() > 2, "on purpose");
+            Ok(())
+        },
+    );
+    assert_eq!(seen.await, ["a1 1", "a1 2", "a1 3"]);
+    assert_eq!(script.settled(), [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_time_out_drops_the_handler_before_the_next_attempt() {
+    static RUNNING: AtomicUsize = AtomicUsize::new(0);
+    struct Count;
+    impl Drop for Count {
+        fn drop(&mut self) {
+            RUNNING.fetch_sub(1, Relaxed);
+        }
+    }
+    let script = Script::default();
+    script.push(&["a1"]);
+    let seen = run(
+        &script,
+        3,
+        |worker| worker.timeout(Duration::from_secs(2)),
+        async |_, context| {
+            assert_eq!(RUNNING.fetch_add(1, Relaxed), 0, "two attempts at once");
+            let _count = Count;
+            if context.attempt() < 3 {
+                assert!(context.deadline().is_some());
+                sleep(MINUTE).await;
+            }
+            Ok(())
+        },
+    );
+    assert_eq!(seen.await.len(), 3);
+    assert_eq!(script.settled(), [0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verdict_of_its_own_wins_and_a_delivery_that_is_kept_is_not_settled() {
+    let script = Script::default();
+    script.push(&["a1"]);
+    let seen = run(
+        &script,
+        2,
+        |worker| worker,
+        async |delivery, context| {
+            if context.attempt() == 1 {
+                delivery.retry("again");
+            }
+            Ok(())
+        },
+    );
+    assert_eq!(seen.await, ["a1 1", "a1 2"]);
+
+    let script = Script::default();
+    script.push(&["a1"]);
+    let seen = run(
+        &script,
+        1,
+        |worker| worker,
+        async |delivery, _| {
+            tokio::spawn(async move {
+                sleep(Duration::from_secs(3)).await;
+                delivery.ack();
+            });
+            Ok(())
+        },
+    );
+    assert_eq!(seen.await.len(), 1);
+    assert_eq!(script.settled(), [0], "the drain waited for it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_hears_that_its_message_is_lost() {
+    let script = Script::default();
+    script.push(&["a1"]);
+    let (started, mut start) = mpsc::unbounded_channel();
+    let (heard, mut hear) = mpsc::unbounded_channel();
+    let running = tokio::spawn(Worker::new(receiver(&script, 4)).run(move |delivery, context| {
+        let (started, heard) = (started.clone(), heard.clone());
+        async move {
+            started.send(()).unwrap();
+            context.lost().await;
+            heard.send((context.is_lost(), delivery.is_lost())).unwrap();
+            Ok(())
+        }
+    }));
+    start.recv().await.unwrap();
+    script.lose(0);
+    assert_eq!(timeout(MINUTE, hear.recv()).await.unwrap(), Some((true, true)));
+    running.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn stopping_drains_and_an_aborted_worker_gives_back() {
+    let script = Script::default();
+    script.push(&["a1", "a2", "b1"]);
+    let stop = CancellationToken::new();
+    let (started, mut start) = mpsc::unbounded_channel();
+    let handler = move |_: Delivery, _: Context| {
+        started.send(()).unwrap();
+        async { Ok(sleep(Duration::from_secs(5)).await) }
+    };
+    let running = tokio::spawn(Worker::new(receiver(&script, 4)).stop_on(stop.clone()).run(handler.clone()));
+    start.recv().await.unwrap();
+    start.recv().await.unwrap();
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!((script.settled(), script.given_back(), script.is_closed()), (vec![0, 2], 1, true));
+
+    let script = Script::default();
+    script.push(&["a1", "b1"]);
+    let running = tokio::spawn(Worker::new(receiver(&script, 4)).run(handler));
+    start.recv().await.unwrap();
+    running.abort();
+    assert!(running.await.unwrap_err().is_cancelled());
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((script.settled().len(), script.given_back(), script.is_closed()), (0, 2, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn handlers_that_outlive_the_drain_are_cancelled() {
+    let script = Script::default();
+    script.push(&["a1"]);
+    let stop = CancellationToken::new();
+    let (started, mut start) = mpsc::unbounded_channel();
+    let running = tokio::spawn(Worker::new(receiver(&script, 4)).stop_on(stop.clone()).run(move |_, _| {
+        started.send(()).unwrap();
+        std::future::pending()
+    }));
+    start.recv().await.unwrap();
+    stop.cancel();
+    timeout(MINUTE, running).await.expect("waits for ever").unwrap().unwrap();
+    assert!(script.settled().is_empty());
+    assert!(start.recv().await.is_none(), "the handler is still alive");
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_keep_keys_in_order_and_end_as_the_handler_says() {
+    let script = Script::default();
+    script.push(&["a1", "a2", "b1", "a3"]);
+    let (seen, mut batches) = mpsc::unbounded_channel();
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(Worker::new(receiver(&script, 8)).stop_on(stop.clone()).run_batch(
+        3,
+        move |mut batch: Batch, context| {
+            seen.send(batch.messages().map(text).collect::<Vec<_>>()).unwrap();
+            if context.attempt() == 1 && batch.len() == 3 {
+                batch.fail(1, Failure::retry("a2 failed"));
+            }
+            async move {
+                drop(batch);
+                Ok(())
+            }
+        },
+    ));
+    assert_eq!(batches.recv().await.unwrap(), ["a1", "a2", "a3"]);
+    assert_eq!(batches.recv().await.unwrap(), ["b1"]);
+    assert_eq!(batches.recv().await.unwrap(), ["a2", "a3"]);
+    stop.cancel();
+    running.await.unwrap().unwrap();
+    assert_eq!(script.settled(), [0, 2, 1, 3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_local_handler_need_not_be_send_and_may_borrow() {
+    let script = Script::default();
+    script.push(&["a1", "b1", "c1"]);
+    let count = Cell::new(0);
+    let stop = CancellationToken::new();
+    let worker = Worker::new(receiver(&script, 2)).stop_on(stop.clone());
+    timeout(
+        MINUTE,
+        worker.run_local(async |delivery, context| {
+            sleep(Duration::from_secs(1)).await;
+            count.set(count.get() + 1);
+            if context.attempt() == 1 && text(delivery.message()) == "b1" {
+                return Err(Failure::retry("again"));
+            }
+            if count.get() == 4 {
+                stop.cancel();
+            }
+            Ok(())
+        }),
+    )
+    .await
+    .unwrap()
+    .unwrap();
+    assert_eq!((count.get(), script.settled().len()), (4, 3));
+}
