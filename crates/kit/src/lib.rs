@@ -1,0 +1,16 @@
+//! What adapters are made of.
+//!
+//! An adapter implements raw operations only, and one of two engines makes a [`Consumer`](strait_core::Consumer) of
+//! them: [`QueueConsumer`] keeps the leases of a [`Queue`], [`LogConsumer`] keeps the partitions of a [`Log`] and
+//! commits a contiguous watermark from its [`Ledger`]. What differs between providers is who can take a claim away: a
+//! queue by message, a log by partition. The engines hide that.
+
+mod ledger;
+mod log;
+mod queue;
+
+pub use ledger::Ledger;
+pub use log::{
+    Change, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Progress, Reader, Record, Start, Static, Trimmed,
+};
+pub use queue::{Keeping, Leased, Queue, QueueConsumer, QueueSettings};

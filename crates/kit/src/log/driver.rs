@@ -1,0 +1,261 @@
+use std::{sync::Arc, time::Duration};
+
+use strait_core::{ErrorKind, Measure, Result};
+use tokio::{
+    sync::Mutex,
+    time::{self, MissedTickBehavior},
+};
+
+use super::{
+    Change,
+    consumer::{Shared, now},
+    reader::read,
+    tenure::Tenure,
+};
+
+/// How often a partition that drains is looked at.
+const DRAINING: Duration = Duration::from_millis(20);
+
+/// The longest pause between commits that fail.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The task behind a [`LogConsumer`](super::LogConsumer): follows what is owned, commits, hands over, and mends.
+///
+/// Each of these goes on while another waits for the provider; only commits of the same partition wait for each other.
+pub(super) async fn drive(shared: Arc<Shared>) {
+    let commits = Mutex::new(());
+    let forever = async {
+        tokio::join!(commit_often(&shared, &commits), hand_over(&shared, &commits), mend(&shared), close(&shared))
+    };
+    let outcome = tokio::select! {
+        outcome = follow(&shared) => outcome,
+        _ = forever => Ok(()),
+    };
+    let closed = shared.log.close().await;
+    *shared.closed.lock().expect("nothing panics while holding this") = outcome.and(closed);
+}
+
+/// Follows what is owned, until nothing is and it is closed.
+async fn follow(shared: &Arc<Shared>) -> Result<()> {
+    let mut failures = 0;
+    loop {
+        match shared.ownership.next().await {
+            Ok(Some(change)) => {
+                failures = 0;
+                apply(shared, change);
+            }
+            Ok(None) => return Ok(()),
+            Err(error) => {
+                failed(shared, "own", error.kind());
+                if *shared.closing.borrow() && !error.is_transient() {
+                    return Err(error);
+                }
+                failures += 1;
+                time::sleep(pause(failures)).await;
+            }
+        }
+    }
+}
+
+fn apply(shared: &Arc<Shared>, change: Change) {
+    match change {
+        Change::Gained { partition, epoch, start, until } => {
+            let former = shared.tenures().of_partition(&partition);
+            if let Some(former) = former {
+                lose(shared, former);
+            }
+            shared.settings.observer.observe(Measure::Gained(&partition));
+            let number = shared.tenures().begin(Tenure::new(partition, epoch, start, until));
+            start_reading(shared, number);
+        }
+        Change::Renewed { until } => {
+            let (mut ended, tenures) = (Vec::new(), shared.tenures());
+            for (number, tenure) in tenures.iter() {
+                if !tenure.grant.renew(Some(until), now()) {
+                    ended.push(number);
+                }
+            }
+            drop(tenures);
+            for number in ended {
+                lose(shared, number);
+            }
+        }
+        Change::Revoked { partition, epoch } => {
+            let mut tenures = shared.tenures();
+            if let Some(number) = tenures.find(&partition, epoch) {
+                tenures.drain(number, now() + shared.settings.grace);
+            }
+        }
+        Change::Lost { partition, epoch } => {
+            let number = shared.tenures().find(&partition, epoch);
+            if let Some(number) = number {
+                lose(shared, number);
+            }
+        }
+    }
+}
+
+fn start_reading(shared: &Arc<Shared>, number: u32) {
+    let reader = tokio::spawn(read(Arc::clone(shared), number));
+    shared.tenures().read_by(number, reader.abort_handle());
+}
+
+fn lose(shared: &Shared, number: u32) {
+    let ended = shared.tenures().end(number);
+    if let Some(tenure) = ended {
+        shared.settings.observer.observe(Measure::ClaimsLost(tenure.grant.claims()));
+        shared.settings.observer.observe(Measure::Released(&tenure.partition));
+        tracing::info!(partition = %tenure.partition, "a partition was lost");
+    }
+}
+
+async fn commit_often(shared: &Shared, commits: &Mutex<()>) {
+    let mut failures = 0;
+    loop {
+        let pause = if failures == 0 { shared.settings.commit_interval } else { pause(failures) };
+        time::sleep(pause).await;
+        failures = if commit(shared, commits).await { 0 } else { failures + 1 };
+    }
+}
+
+/// Commits what is settled. Returns whether all of it is committed, or lost.
+async fn commit(shared: &Shared, commits: &Mutex<()>) -> bool {
+    let _one_at_a_time = commits.lock().await;
+    let (numbers, progress) = shared.tenures().progress();
+    if progress.is_empty() {
+        return true;
+    }
+    let outcomes = shared.ownership.commit(&progress).await;
+    let mut done = outcomes.len() == progress.len();
+    for ((number, progress), outcome) in numbers.into_iter().zip(progress).zip(outcomes) {
+        match outcome {
+            Ok(()) => shared.tenures().committed(number, progress.position),
+            Err(error) if error.kind() == ErrorKind::Lost => lose(shared, number),
+            Err(error) => {
+                failed(shared, "commit", error.kind());
+                tracing::warn!(partition = %progress.partition, %error, "progress could not be committed, and is tried again");
+                done = false;
+            }
+        }
+    }
+    done
+}
+
+/// Hands over what is drained, or out of time, and finishes what is read to its end.
+async fn hand_over(shared: &Shared, commits: &Mutex<()>) {
+    let mut beat = time::interval(DRAINING);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failures = 0;
+    loop {
+        beat.tick().await;
+        if !shared.tenures().is_draining() {
+            continue;
+        }
+        let drained = shared.tenures().drained(now());
+        for number in &drained {
+            if let Some(tenure) = shared.tenures().get(*number) {
+                tenure.grant.lose(); // out of time, or nobody holds a claim
+            }
+        }
+        let finished = shared.tenures().finished();
+        if drained.is_empty() && finished.is_empty() {
+            if shared.tenures().iter().any(|(_, tenure)| tenure.children.is_some()) {
+                commit(shared, commits).await;
+            }
+            continue;
+        }
+        let mut done = commit(shared, commits).await;
+        for number in drained {
+            done &= release(shared, number).await;
+        }
+        for number in finished {
+            done &= finish(shared, number).await;
+        }
+        failures = if done { 0 } else { failures + 1 };
+        if failures > 0 {
+            time::sleep(pause(failures)).await;
+        }
+    }
+}
+
+async fn release(shared: &Shared, number: u32) -> bool {
+    let Some((partition, epoch)) =
+        shared.tenures().get(number).map(|tenure| (Arc::clone(&tenure.partition), tenure.epoch))
+    else {
+        return true;
+    };
+    if let Err(error) = shared.ownership.release(&partition, epoch).await {
+        failed(shared, "release", error.kind());
+        if error.is_transient() {
+            return false;
+        }
+    }
+    shared.tenures().end(number);
+    shared.settings.observer.observe(Measure::Released(&partition));
+    true
+}
+
+async fn finish(shared: &Shared, number: u32) -> bool {
+    let found = shared
+        .tenures()
+        .get(number)
+        .and_then(|tenure| Some((Arc::clone(&tenure.partition), tenure.epoch, tenure.children.clone()?)));
+    let Some((partition, epoch, children)) = found else { return true };
+    if let Err(error) = shared.ownership.finish(&partition, epoch, children).await {
+        failed(shared, "finish", error.kind());
+        if error.kind() != ErrorKind::Lost {
+            return false;
+        }
+    }
+    shared.tenures().end(number);
+    shared.settings.observer.observe(Measure::Released(&partition));
+    true
+}
+
+/// Reads partitions again of which a claim was dropped, and says how long the oldest message waits.
+async fn mend(shared: &Arc<Shared>) {
+    let mut beat = time::interval(shared.settings.sweep);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        beat.tick().await;
+        let lapsed = shared.tenures().lapsed(now);
+        for number in lapsed {
+            lose(shared, number);
+        }
+        let broken = shared.tenures().broken(now);
+        for number in broken {
+            let again = shared.tenures().begin_again(number);
+            if let Some((number, lost)) = again {
+                tracing::debug!(lost, "a message was given back: its partition is read again from there");
+                shared.settings.observer.observe(Measure::ClaimsLost(lost));
+                start_reading(shared, number);
+            }
+        }
+        let now = now();
+        let oldest = shared.tenures().oldest(now);
+        let age = oldest.map_or(Duration::ZERO, |oldest| now.saturating_duration_since(oldest));
+        shared.settings.observer.observe(Measure::OldestUnsettled(age));
+    }
+}
+
+/// Leaves the group once it is closed, and tries again until that is known.
+async fn close(shared: &Shared) {
+    let mut closing = shared.closing.subscribe();
+    let _ = closing.wait_for(|closing| *closing).await.map(drop);
+    let mut failures = 0;
+    while let Err(error) = shared.ownership.close().await {
+        failed(shared, "leave", error.kind());
+        failures += 1;
+        time::sleep(pause(failures)).await;
+    }
+    std::future::pending::<()>().await;
+}
+
+pub(super) fn failed(shared: &Shared, call: &'static str, kind: ErrorKind) {
+    shared.settings.observer.observe(Measure::Failed { call, kind });
+}
+
+/// Doubles from 200 ms.
+pub(super) fn pause(failures: u32) -> Duration {
+    Duration::from_millis(100).saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE)
+}

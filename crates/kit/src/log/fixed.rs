@@ -1,0 +1,140 @@
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use strait_core::{Error, ErrorKind, Position, Result};
+use tokio::sync::Notify;
+
+use super::{Change, Ownership, Partition, Progress, Start};
+
+/// An [`Ownership`] of one: this process owns all partitions, from the beginning to the end.
+///
+/// Progress is kept in memory, and read back through [`progress`](Self::progress): whoever wants to go on from there
+/// after a restart stores it. Nobody else may consume the same partitions as the same group.
+#[derive(Debug)]
+pub struct Static {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    changes: VecDeque<Change>,
+    owned: BTreeSet<Arc<str>>,
+    finished: BTreeSet<Arc<str>>,
+    /// Children that wait for all their parents.
+    waiting: Vec<Partition>,
+    progress: BTreeMap<Arc<str>, Position>,
+    closed: bool,
+}
+
+/// There is only ever one tenure of a partition.
+const EPOCH: u64 = 1;
+
+impl Static {
+    /// Owns these partitions, each from the place given.
+    pub fn new(partitions: impl IntoIterator<Item = (Partition, Start)>) -> Self {
+        let mut state = State::default();
+        for (partition, start) in partitions {
+            state.gain(partition.id, start);
+        }
+        Self { state: Mutex::new(state), changed: Notify::new() }
+    }
+
+    /// How far each partition has come.
+    pub fn progress(&self) -> BTreeMap<Arc<str>, Position> {
+        self.state().progress.clone()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while holding this")
+    }
+}
+
+impl State {
+    fn gain(&mut self, partition: Arc<str>, start: Start) {
+        self.owned.insert(Arc::clone(&partition));
+        self.changes.push_back(Change::Gained { partition, epoch: EPOCH, start, until: None });
+    }
+
+    fn check(&self, partition: &str, epoch: u64) -> Result<()> {
+        if epoch == EPOCH && self.owned.contains(partition) {
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Lost, format!("partition {partition:?} is not owned in epoch {epoch}")))
+    }
+}
+
+#[async_trait]
+impl Ownership for Static {
+    async fn next(&self) -> Result<Option<Change>> {
+        loop {
+            let changed = self.changed.notified();
+            {
+                let mut state = self.state();
+                if let Some(change) = state.changes.pop_front() {
+                    return Ok(Some(change));
+                }
+                if state.closed && state.owned.is_empty() {
+                    return Ok(None);
+                }
+            }
+            changed.await;
+        }
+    }
+
+    async fn commit(&self, progress: &[Progress]) -> Vec<Result<()>> {
+        let mut state = self.state();
+        progress
+            .iter()
+            .map(|Progress { partition, epoch, position }| {
+                state.check(partition, *epoch)?;
+                state.progress.insert(Arc::clone(partition), position.clone());
+                Ok(())
+            })
+            .collect()
+    }
+
+    async fn release(&self, partition: &str, epoch: u64) -> Result<()> {
+        let mut state = self.state();
+        state.check(partition, epoch)?;
+        state.owned.remove(partition);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    async fn finish(&self, partition: &str, epoch: u64, children: Vec<Partition>) -> Result<()> {
+        let mut state = self.state();
+        state.check(partition, epoch)?;
+        state.owned.remove(partition);
+        state.finished.insert(partition.into());
+        for child in children {
+            if !state.waiting.iter().any(|other| other.id == child.id) {
+                state.waiting.push(child);
+            }
+        }
+        let State { waiting, finished, .. } = &mut *state;
+        let ready: Vec<_> =
+            waiting.extract_if(.., |child| child.parents.iter().all(|parent| finished.contains(parent))).collect();
+        for child in ready {
+            if !state.closed {
+                state.gain(child.id, Start::Earliest);
+            }
+        }
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<()> {
+        let mut state = self.state();
+        if !state.closed {
+            state.closed = true;
+            let owned: Vec<_> = state.owned.iter().map(Arc::clone).collect();
+            state.changes.extend(owned.into_iter().map(|partition| Change::Revoked { partition, epoch: EPOCH }));
+        }
+        self.changed.notify_one();
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! Logs: partitions that are read in order, and progress that is committed as a position.
+
+mod consumer;
+mod driver;
+mod fixed;
+mod ownership;
+mod reader;
+mod tenure;
+
+use std::{fmt::Debug, sync::Arc, time::SystemTime};
+
+use async_trait::async_trait;
+use strait_core::{Budget, Guarantees, Message, Position, Result};
+
+pub use consumer::{LogConsumer, LogSettings, Trimmed};
+pub use fixed::Static;
+pub use ownership::{Change, Ownership, Progress};
+
+/// The raw operations of a partitioned log. Every call has a deadline of its own.
+#[async_trait]
+pub trait Log: Debug + Send + Sync + 'static {
+    /// What it is, and what it promises.
+    fn guarantees(&self) -> Guarantees;
+
+    /// The partitions there are. Rare: at the birth of a group, and at audits.
+    async fn partitions(&self) -> Result<Vec<Partition>>;
+
+    /// Opens a partition for reading. `epoch` grows with every owner, for providers that fence readers by it.
+    async fn open(&self, partition: &str, start: &Start, epoch: u64) -> Result<Box<dyn Reader>>;
+
+    /// Disconnects. Called once, after every reader is closed.
+    async fn close(&self) -> Result<()>;
+}
+
+/// Reads one partition in order.
+#[async_trait]
+pub trait Reader: Send {
+    /// The next records within `budget`, after a while an empty page if there is nothing new. Cancel-safe: a dropped
+    /// call skips nothing.
+    async fn next(&mut self, budget: Budget) -> Result<Page>;
+
+    /// Ends the reading.
+    async fn close(self: Box<Self>) -> Result<()>;
+}
+
+/// A partition of a log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Partition {
+    /// Its name.
+    pub id: Arc<str>,
+    /// The partitions that it was split or merged from.
+    pub parents: Vec<Arc<str>>,
+}
+
+/// Where a reader starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Start {
+    /// At the oldest record there is.
+    Earliest,
+    /// After the newest record there is.
+    Latest,
+    /// At the first record stored at this time or later.
+    At(SystemTime),
+    /// At the record behind this position.
+    After(Position),
+}
+
+/// What a reader found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Page {
+    /// Records, in order; none if nothing new came in a while.
+    Records {
+        /// The records.
+        records: Vec<Record>,
+        /// How many more are stored behind them, as far as is known.
+        behind: Option<u64>,
+    },
+    /// The partition was split or merged, and ends here for good.
+    End {
+        /// What it became.
+        children: Vec<Partition>,
+    },
+    /// What was asked for is no longer stored.
+    Trimmed {
+        /// The oldest position that is.
+        oldest: Position,
+    },
+}
+
+/// A message in a partition.
+#[derive(Debug)]
+pub struct Record {
+    /// The message.
+    pub message: Message,
+    /// Where it is.
+    pub position: Position,
+    /// When it was stored, where that is known.
+    pub stored_at: Option<SystemTime>,
+}

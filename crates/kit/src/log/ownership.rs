@@ -1,0 +1,80 @@
+use std::{any::Any, fmt::Debug, sync::Arc, time::Instant};
+
+use async_trait::async_trait;
+use strait_core::{Position, Result};
+
+use super::{Partition, Start};
+
+/// Who reads which partition, and how far they have come.
+///
+/// [`Static`](super::Static) is one implementation, the group of the memory log another, the coordinator of `strait-leases` a third.
+///
+/// - **W1** Of a partition at most one owner believes at a time that it is held: a new epoch is gained only after the
+///   one before was released, lost, or has ended by its own clock.
+/// - **W2** Epochs of a partition grow. A commit or release with an older epoch is refused with
+///   [`ErrorKind::Lost`](strait_core::ErrorKind::Lost).
+/// - **W3** A committed position never moves back.
+#[async_trait]
+pub trait Ownership: Any + Debug + Send + Sync {
+    /// Waits for the next change. `None` once closed and nothing is owned any more. Cancel-safe.
+    async fn next(&self) -> Result<Option<Change>>;
+
+    /// Stores progress. One outcome per entry, in order.
+    async fn commit(&self, progress: &[Progress]) -> Vec<Result<()>>;
+
+    /// Hands a partition over. Called when nothing of it is in hand any more, and progress is committed.
+    async fn release(&self, partition: &str, epoch: u64) -> Result<()>;
+
+    /// A partition was read to its end, settled and committed: its children may be read now. Called once all of it is.
+    async fn finish(&self, partition: &str, epoch: u64, children: Vec<Partition>) -> Result<()>;
+
+    /// Leaves the group: whatever is owned is revoked through [`next`](Self::next).
+    async fn close(&self) -> Result<()>;
+}
+
+/// A change of what is owned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Change {
+    /// The partition is ours.
+    Gained {
+        /// Which one.
+        partition: Arc<str>,
+        /// This tenure's number, larger than any before.
+        epoch: u64,
+        /// Where to start.
+        start: Start,
+        /// When it ends unless it is renewed.
+        until: Option<Instant>,
+    },
+    /// Everything that is owned is ours until then.
+    Renewed {
+        /// When it ends unless it is renewed again.
+        until: Instant,
+    },
+    /// The partition is to be handed over: what is started goes on to settlement, then it is released.
+    Revoked {
+        /// Which one.
+        partition: Arc<str>,
+        /// Which tenure.
+        epoch: u64,
+    },
+    /// The partition is gone already.
+    Lost {
+        /// Which one.
+        partition: Arc<str>,
+        /// Which tenure.
+        epoch: u64,
+    },
+}
+
+/// How far a tenure has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The partition.
+    pub partition: Arc<str>,
+    /// The tenure.
+    pub epoch: u64,
+    /// Everything up to here is settled.
+    pub position: Position,
+}

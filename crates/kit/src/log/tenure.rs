@@ -1,0 +1,337 @@
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Instant,
+    vec,
+};
+
+use strait_core::{Budget, ClaimState, Error, ErrorKind, Grant, Origin, Position, Received, Result, Token, planted};
+use tokio::{sync::Notify, task::AbortHandle};
+
+use super::{LogSettings, Partition, Progress, Record, Start};
+use crate::Ledger;
+
+/// How many pages may wait for each partition: one being handed out, and the next.
+const PAGES: usize = 2;
+
+/// The partitions in hand, by tenure: a partition lost and regained is not the same.
+///
+/// No calls and no tasks: readers bring pages, `receive` takes from them in turn, and the driver asks what is to be
+/// committed and handed over. What waits in a page holds no claim, so that nobody minds if it is dropped.
+#[derive(Debug, Default)]
+pub(super) struct Tenures {
+    held: BTreeMap<u32, Tenure>,
+    next: u32,
+    /// The tenures with something to hand out, in turn.
+    turns: VecDeque<u32>,
+    /// What readers could not mend by themselves.
+    pub(super) errors: VecDeque<Error>,
+}
+
+/// A partition that is ours.
+#[derive(Debug)]
+pub(super) struct Tenure {
+    pub(super) partition: Arc<str>,
+    pub(super) epoch: u64,
+    pub(super) grant: Grant,
+    /// Where it started.
+    start: Start,
+    ledger: Ledger<Position>,
+    pages: VecDeque<vec::IntoIter<Record>>,
+    /// What was settled before the partition was read again.
+    skip: HashSet<Position>,
+    committed: Option<Position>,
+    /// What it became, once it is read to its end.
+    pub(super) children: Option<Vec<Partition>>,
+    /// When it is handed over, drained or not.
+    pub(super) deadline: Option<Instant>,
+    /// Tells the reader that there may be room.
+    pub(super) room: Arc<Notify>,
+    reader: Option<AbortHandle>,
+    /// Since when the oldest entry waits.
+    stuck: Option<(Option<Position>, Instant)>,
+}
+
+impl Tenure {
+    pub(super) fn new(partition: Arc<str>, epoch: u64, start: Start, until: Option<Instant>) -> Self {
+        Self {
+            grant: Grant::new(Some(Arc::clone(&partition)), until),
+            partition,
+            epoch,
+            start,
+            ledger: Ledger::default(),
+            pages: VecDeque::new(),
+            skip: HashSet::new(),
+            committed: None,
+            children: None,
+            deadline: None,
+            room: Arc::new(Notify::new()),
+            reader: None,
+            stuck: None,
+        }
+    }
+
+    fn is_ours(&self, now: impl FnOnce() -> Instant) -> bool {
+        self.grant.state(now) != ClaimState::Lost
+    }
+
+    /// Where a reader begins that knows nothing else.
+    pub(super) fn begin(&self) -> Start {
+        self.ledger.watermark().map_or_else(|| self.start.clone(), |position| Start::After(position.clone()))
+    }
+
+    fn progress(&self) -> Option<Progress> {
+        let position = self.ledger.watermark().filter(|position| self.committed.as_ref() != Some(position))?;
+        Some(Progress { partition: Arc::clone(&self.partition), epoch: self.epoch, position: position.clone() })
+    }
+
+    /// Moves records from the pages into `batch`: each is entered in the ledger and claimed.
+    fn hand_out(&mut self, number: u32, budget: Budget, bytes: &mut usize, batch: &mut Vec<Received>) {
+        while let Some(page) = self.pages.front_mut() {
+            while batch.len() < budget.messages && *bytes < budget.bytes {
+                let Some(Record { message, position, stored_at }) = page.next() else { break };
+                let entry = self.ledger.record(position.clone());
+                if !self.skip.is_empty() && self.skip.remove(&position) {
+                    self.ledger.settle(entry);
+                    continue;
+                }
+                *bytes += message.size();
+                let claim = self.grant.claim(Token { source: number, entry });
+                let mut origin = Origin::new(position);
+                if let Some(time) = stored_at {
+                    origin = origin.with_stored_at(time);
+                }
+                batch.push(Received::new(message, claim, origin));
+            }
+            if page.len() > 0 {
+                return;
+            }
+            self.pages.pop_front();
+            self.room.notify_one();
+        }
+    }
+}
+
+impl Drop for Tenure {
+    fn drop(&mut self) {
+        if let Some(reader) = &self.reader {
+            reader.abort();
+        }
+    }
+}
+
+impl Tenures {
+    /// Begins a tenure. Returns its number.
+    pub(super) fn begin(&mut self, tenure: Tenure) -> u32 {
+        let number = self.next;
+        self.next += 1;
+        self.held.insert(number, tenure);
+        for other in self.held.values() {
+            other.room.notify_one(); // the shares have changed
+        }
+        number
+    }
+
+    pub(super) fn read_by(&mut self, number: u32, reader: AbortHandle) {
+        match self.held.get_mut(&number) {
+            Some(tenure) => tenure.reader = Some(reader),
+            None => reader.abort(),
+        }
+    }
+
+    /// Ends a tenure: its claims are lost. Returns it, for its name.
+    pub(super) fn end(&mut self, number: u32) -> Option<Tenure> {
+        let ended = self.held.remove(&number);
+        for other in self.held.values() {
+            other.room.notify_one();
+        }
+        ended
+    }
+
+    pub(super) fn get(&self, number: u32) -> Option<&Tenure> {
+        self.held.get(&number)
+    }
+
+    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut Tenure> {
+        self.held.get_mut(&number)
+    }
+
+    pub(super) fn find(&self, partition: &str, epoch: u64) -> Option<u32> {
+        let found = self.held.iter().find(|(_, tenure)| &*tenure.partition == partition && tenure.epoch == epoch);
+        found.map(|(number, _)| *number)
+    }
+
+    pub(super) fn of_partition(&self, partition: &str) -> Option<u32> {
+        self.held.iter().find(|(_, tenure)| &*tenure.partition == partition).map(|(number, _)| *number)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Tenure)> {
+        self.held.iter().map(|(number, tenure)| (*number, tenure))
+    }
+
+    /// How much a reader may bring now: a partition holds at most its share of the buffer.
+    pub(super) fn room(&self, number: u32, settings: &LogSettings) -> Option<Budget> {
+        let tenure = self.held.get(&number)?;
+        let owned = self.held.len();
+        let share = if planted!("unbounded-share") { 1 << 20 } else { (settings.buffer / owned).max(1) };
+        let waiting: usize = tenure.pages.iter().map(ExactSizeIterator::len).sum();
+        let messages = share.saturating_sub(tenure.ledger.span() + waiting).min(settings.page);
+        let open = messages > 0 && tenure.pages.len() < PAGES && tenure.deadline.is_none();
+        Some(if open {
+            Budget::new(messages, (settings.buffer_bytes / owned / PAGES).max(1))
+        } else {
+            Budget::new(0, 0)
+        })
+    }
+
+    /// Takes in a page.
+    pub(super) fn arrive(&mut self, number: u32, records: Vec<Record>) {
+        let Some(tenure) = self.held.get_mut(&number) else { return };
+        if tenure.pages.is_empty() {
+            self.turns.push_back(number);
+        }
+        tenure.pages.push_back(records.into_iter());
+    }
+
+    /// What is handed out next: from each partition in turn, as far as the budget goes.
+    pub(super) fn hand_out(&mut self, budget: Budget, now: impl Fn() -> Instant) -> Vec<Received> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        for _ in 0..self.turns.len() {
+            if batch.len() >= budget.messages || bytes >= budget.bytes {
+                break;
+            }
+            let Some(number) = self.turns.pop_front() else { break };
+            let Some(tenure) = self.held.get_mut(&number) else { continue };
+            if tenure.grant.state(&now) != ClaimState::Held {
+                tenure.pages.clear();
+                continue;
+            }
+            if batch.is_empty() {
+                batch.reserve(tenure.pages.iter().map(ExactSizeIterator::len).sum::<usize>().min(budget.messages));
+            }
+            tenure.hand_out(number, budget, &mut bytes, &mut batch);
+            if !tenure.pages.is_empty() {
+                self.turns.push_back(number);
+            }
+        }
+        batch
+    }
+
+    /// Settles in the ledgers. One outcome a token.
+    pub(super) fn settle(
+        &mut self,
+        tokens: &[Token],
+        settings: &LogSettings,
+        now: impl Fn() -> Instant,
+    ) -> Vec<Result<()>> {
+        let owned = self.held.len().max(1);
+        let mut outcomes = Vec::with_capacity(tokens.len());
+        for run in tokens.chunk_by(|a, b| a.source == b.source) {
+            let tenure = self.held.get_mut(&run[0].source).filter(|tenure| tenure.is_ours(&now));
+            let Some(tenure) = tenure else {
+                let lost = || Err(Error::new(ErrorKind::Lost, "the partition was lost, and the message comes again"));
+                outcomes.extend(std::iter::repeat_with(lost).take(run.len()));
+                continue;
+            };
+            let was_full = tenure.ledger.span() + settings.page > settings.buffer / owned;
+            for token in run {
+                tenure.ledger.settle(token.entry);
+            }
+            outcomes.extend(std::iter::repeat_with(|| Ok(())).take(run.len()));
+            if was_full {
+                tenure.room.notify_one();
+            }
+        }
+        outcomes
+    }
+
+    /// What is settled and not committed.
+    pub(super) fn progress(&self) -> (Vec<u32>, Vec<Progress>) {
+        self.held.iter().filter_map(|(number, tenure)| Some((*number, tenure.progress()?))).unzip()
+    }
+
+    pub(super) fn committed(&mut self, number: u32, position: Position) {
+        if let Some(tenure) = self.held.get_mut(&number) {
+            tenure.committed = Some(position);
+        }
+    }
+
+    /// Starts to drain a tenure: what was started goes on to settlement until the deadline, the rest is given back.
+    pub(super) fn drain(&mut self, number: u32, deadline: Instant) {
+        if let Some(tenure) = self.held.get_mut(&number) {
+            tenure.grant.drain();
+            tenure.deadline.get_or_insert(deadline);
+            tenure.pages.clear();
+        }
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.held.values().any(|tenure| tenure.deadline.is_some() || tenure.children.is_some())
+    }
+
+    /// What is to be handed over: drained, or out of time.
+    pub(super) fn drained(&self, now: Instant) -> Vec<u32> {
+        let drained =
+            |tenure: &Tenure| tenure.deadline.is_some_and(|deadline| tenure.grant.is_idle() || deadline <= now);
+        self.held.iter().filter(|(_, tenure)| drained(tenure)).map(|(number, _)| *number).collect()
+    }
+
+    /// What is read to its end, and settled.
+    pub(super) fn finished(&self) -> Vec<u32> {
+        let finished = |tenure: &Tenure| {
+            tenure.children.is_some()
+                && tenure.pages.is_empty()
+                && tenure.ledger.span() == 0
+                && tenure.progress().is_none()
+        };
+        self.held.iter().filter(|(_, tenure)| finished(tenure)).map(|(number, _)| *number).collect()
+    }
+
+    /// Tenures that ended by themselves, without anybody having said so.
+    pub(super) fn lapsed(&self, now: impl Fn() -> Instant) -> Vec<u32> {
+        let lapsed = |tenure: &Tenure| tenure.deadline.is_none() && !tenure.is_ours(&now);
+        self.held.iter().filter(|(_, tenure)| lapsed(tenure)).map(|(number, _)| *number).collect()
+    }
+
+    /// Tenures of which a claim was dropped that is not settled: it stands in the way of the watermark for ever. Settled
+    /// entries may still be claimed for a moment, so that there can be more claims than unsettled entries, never fewer.
+    pub(super) fn broken(&self, now: impl Fn() -> Instant) -> Vec<u32> {
+        let broken = |tenure: &Tenure| {
+            tenure.grant.state(&now) == ClaimState::Held
+                && tenure.grant.claims() < tenure.ledger.unsettled()
+                && !planted!("dropped-claim-kept-log")
+        };
+        self.held.iter().filter(|(_, tenure)| broken(tenure)).map(|(number, _)| *number).collect()
+    }
+
+    /// Begins a tenure anew, from its watermark. What was settled above is not delivered again. Returns its number.
+    pub(super) fn begin_again(&mut self, number: u32) -> Option<(u32, usize)> {
+        let mut old = self.held.remove(&number)?;
+        let lost = old.grant.claims();
+        let mut new = Tenure::new(Arc::clone(&old.partition), old.epoch, old.begin(), old.grant.until());
+        new.committed = old.committed.take();
+        let mut skip = std::mem::take(&mut old.skip);
+        skip.extend(std::mem::take(&mut old.ledger).settled_above());
+        new.skip = skip;
+        Some((self.begin(new), lost))
+    }
+
+    /// Since when the oldest unsettled entry waits, over all partitions.
+    pub(super) fn oldest(&mut self, now: Instant) -> Option<Instant> {
+        let since = self.held.values_mut().filter_map(|tenure| {
+            if tenure.ledger.span() == 0 {
+                tenure.stuck = None;
+                return None;
+            }
+            match &tenure.stuck {
+                Some((watermark, since)) if watermark.as_ref() == tenure.ledger.watermark() => Some(*since),
+                _ => {
+                    tenure.stuck = Some((tenure.ledger.watermark().cloned(), now));
+                    Some(now)
+                }
+            }
+        });
+        since.min()
+    }
+}

@@ -1,0 +1,180 @@
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use strait_core::{
+    Budget, Consumer, Error, ErrorKind, Guarantees, Observer, Ordering, Received, Result, Token, Unobserved, planted,
+};
+use tokio::{
+    sync::{Mutex as AsyncMutex, watch},
+    time::Instant,
+};
+
+use super::{Keeping, Leased, Queue, held::Held, keeper::keep, polls::Polls};
+
+/// How a [`QueueConsumer`] works.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct QueueSettings {
+    /// Most polls under way at once. There are as few as keep the budget full. Default: 1.
+    pub pollers: usize,
+    /// How often claims that were dropped, or ended, are looked for. Default: 500 ms.
+    pub sweep: Duration,
+    /// What hears of what is measured.
+    pub observer: Arc<dyn Observer>,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self { pollers: 1, sweep: Duration::from_millis(500), observer: Arc::new(Unobserved) }
+    }
+}
+
+/// A [`Consumer`] of a [`Queue`]: keeps the leases of everything it handed out.
+///
+/// Messages are received by concurrent polls, whose budgets together never exceed what was asked for. A lease counts
+/// from the instant before its request was sent. The claims of a key are lost together, and what is dropped is released
+/// within a second, oldest first. Dropped without [`close`](Consumer::close), it stops, and its leases run out.
+pub struct QueueConsumer<Q: Queue> {
+    shared: Arc<Shared<Q>>,
+    polls: AsyncMutex<Polls<Q::Handle>>,
+    closed: watch::Sender<bool>,
+}
+
+pub(super) struct Shared<Q: Queue> {
+    pub(super) queue: Q,
+    pub(super) settings: QueueSettings,
+    held: Mutex<Held<Q::Handle>>,
+}
+
+impl<Q: Queue> Shared<Q> {
+    pub(super) fn held(&self) -> MutexGuard<'_, Held<Q::Handle>> {
+        self.held.lock().expect("nothing panics while holding this")
+    }
+}
+
+impl<Q: Queue> QueueConsumer<Q> {
+    /// Consumes `queue`. Must be called inside a Tokio runtime.
+    pub fn new(queue: Q, settings: QueueSettings) -> Self {
+        let ordered = queue.guarantees().ordering == Ordering::Key;
+        let polls = AsyncMutex::new(Polls::new(settings.pollers.max(1)));
+        let shared = Arc::new(Shared { queue, settings, held: Mutex::new(Held::new(ordered)) });
+        let closed = watch::Sender::new(false);
+        tokio::spawn(keep(Arc::clone(&shared), closed.subscribe()));
+        Self { shared, polls, closed }
+    }
+
+    /// The queue beneath: the way out to the provider's own client.
+    pub fn queue(&self) -> &Q {
+        &self.shared.queue
+    }
+
+    fn enter(&self, batch: Vec<Leased<Q::Handle>>, sent: Instant) -> Vec<Received> {
+        let (counts, keeping) = (self.shared.queue.counts_deliveries(), self.shared.queue.keeping());
+        let sent = if planted!("lease-from-reply") { Instant::now() } else { sent }.into_std();
+        let (until, due) = match keeping {
+            Keeping::Ours { lease, .. } => (Some(sent + lease), sent + lease / 3),
+            Keeping::Provider { longest } => (None, sent + longest),
+        };
+        let mut held = self.shared.held();
+        batch.into_iter().filter_map(|leased| held.enter(leased, counts, sent, until, due)).collect()
+    }
+}
+
+/// Handles stay out of debug output: on some providers whoever knows one can delete the message.
+impl<Q: Queue> fmt::Debug for QueueConsumer<Q> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueConsumer").field("queue", &self.shared.queue).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl<Q: Queue> Consumer for QueueConsumer<Q> {
+    fn guarantees(&self) -> Guarantees {
+        self.shared.queue.guarantees()
+    }
+
+    async fn receive(&self, budget: Budget) -> Result<Vec<Received>> {
+        let mut closed = self.closed.subscribe();
+        let mut polls = self.polls.lock().await;
+        loop {
+            polls.top_up(budget, |budget| {
+                let shared = Arc::clone(&self.shared);
+                async move { shared.queue.receive(budget).await }
+            });
+            let (sent, outcome) = tokio::select! {
+                biased;
+                () = raised(&mut closed) => return Ok(Vec::new()),
+                next = polls.next() => next,
+            };
+            let batch = self.enter(outcome?, sent);
+            if !batch.is_empty() {
+                return Ok(batch);
+            }
+        }
+    }
+
+    async fn settle(&self, tokens: &[Token]) -> Vec<Result<()>> {
+        let lost = || Err(Error::new(ErrorKind::Lost, "the lease is lost, and the message comes again"));
+        let mut outcomes: Vec<Result<()>> = Vec::with_capacity(tokens.len());
+        let (mut known, mut handles) = (Vec::with_capacity(tokens.len()), Vec::with_capacity(tokens.len()));
+        {
+            let (held, now) = (self.shared.held(), Instant::now().into_std());
+            for (index, token) in tokens.iter().enumerate() {
+                let handle = held.handle(*token, now);
+                outcomes.push(if handle.is_some() { Ok(()) } else { lost() });
+                if let Some(handle) = handle {
+                    known.push(index);
+                    handles.push(handle);
+                }
+            }
+        }
+        if handles.is_empty() {
+            return outcomes;
+        }
+        let deleted = self.shared.queue.delete(&handles).await;
+        let missing = || Err(Error::new(ErrorKind::Other, "the provider gave fewer outcomes than it was asked for"));
+        let mut held = self.shared.held();
+        for (index, outcome) in known.into_iter().zip(deleted.into_iter().chain(std::iter::repeat_with(missing))) {
+            let token = tokens[index];
+            outcomes[index] = match outcome {
+                Err(error) if is_gone(&error) => {
+                    held.lose(token);
+                    lost()
+                }
+                Err(_) if planted!("settle-swallows-failure") => Ok(()),
+                Err(error) => Err(error),
+                Ok(()) => {
+                    held.forget(token);
+                    Ok(())
+                }
+            };
+        }
+        outcomes
+    }
+
+    async fn close(&self) -> Result<()> {
+        if self.closed.send_replace(true) {
+            return Ok(());
+        }
+        self.polls.lock().await.clear();
+        let handles = self.shared.held().drain();
+        let released = if handles.is_empty() { Vec::new() } else { self.shared.queue.release(&handles).await };
+        let failed = released.into_iter().find_map(|outcome| outcome.err().filter(|error| !is_gone(error)));
+        let closed = self.shared.queue.close().await;
+        failed.map_or(Ok(()), Err).and(closed)
+    }
+}
+
+/// Whether a lease is no longer ours, and will not be again.
+pub(super) fn is_gone(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Lost)
+}
+
+/// Resolves once the flag is raised, or nobody is left to raise it.
+pub(super) async fn raised(flag: &mut watch::Receiver<bool>) {
+    let _ = flag.wait_for(|raised| *raised).await.map(drop);
+}

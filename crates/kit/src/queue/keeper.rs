@@ -1,0 +1,96 @@
+use std::{sync::Arc, time::Duration};
+
+use strait_core::{Error, Measure, Result, planted};
+use tokio::{
+    sync::watch,
+    time::{self, Instant, MissedTickBehavior},
+};
+
+use super::{
+    Keeping, Queue,
+    consumer::{Shared, is_gone, raised},
+};
+
+/// The task behind a [`QueueConsumer`](super::QueueConsumer): extends what is held, and releases what was dropped, each
+/// without waiting for the other.
+pub(super) async fn keep<Q: Queue>(shared: Arc<Shared<Q>>, mut closed: watch::Receiver<bool>) {
+    let both = async { tokio::join!(release(&shared), extend(&shared)) };
+    tokio::select! {
+        biased;
+        () = raised(&mut closed) => {}
+        _ = both => {}
+    }
+}
+
+async fn release<Q: Queue>(shared: &Shared<Q>) {
+    let observer = &shared.settings.observer;
+    let mut beat = beat(shared.settings.sweep);
+    loop {
+        beat.tick().await;
+        let now = Instant::now().into_std();
+        let findings = shared.held().sweep(now);
+        if findings.lost > 0 {
+            observer.observe(Measure::ClaimsLost(findings.lost));
+        }
+        observer.observe(Measure::OldestUnsettled(
+            findings.oldest.map_or(Duration::ZERO, |oldest| now.saturating_duration_since(oldest)),
+        ));
+        if !findings.release.is_empty() {
+            let handles: Vec<_> = findings.release.into_iter().map(|(_, handle)| handle).collect();
+            for outcome in shared.queue.release(&handles).await {
+                report(shared, "release", &outcome); // else the lease runs out by itself
+            }
+        }
+    }
+}
+
+async fn extend<Q: Queue>(shared: &Shared<Q>) {
+    let Keeping::Ours { lease, longest } = shared.queue.keeping() else { return };
+    let first = (lease / 30).max(Duration::from_millis(1));
+    let mut beat = beat(shared.settings.sweep.min(lease / 6).max(Duration::from_millis(1)));
+    loop {
+        beat.tick().await;
+        let sent = Instant::now().into_std();
+        let due = shared.held().due(sent, longest);
+        if due.is_empty() || planted!("no-heartbeat") {
+            continue;
+        }
+        let (tokens, handles): (Vec<_>, Vec<_>) = due.into_iter().unzip();
+        let outcomes = shared.queue.extend(&handles).await;
+        let now = Instant::now().into_std();
+        let mut lost = 0;
+        {
+            let mut held = shared.held();
+            let missing = || {
+                Err(Error::new(strait_core::ErrorKind::Other, "the provider gave fewer outcomes than it was asked for"))
+            };
+            for (token, outcome) in tokens.into_iter().zip(outcomes.into_iter().chain(std::iter::repeat_with(missing)))
+            {
+                report(shared, "extend", &outcome);
+                match outcome {
+                    Ok(()) => lost += held.extended(token, sent + lease, now, sent + lease / 3),
+                    Err(error) if is_gone(&error) => lost += held.lose(token),
+                    Err(_) => held.not_extended(token, now, first, lease / 6),
+                }
+            }
+        }
+        if lost > 0 {
+            shared.settings.observer.observe(Measure::ClaimsLost(lost));
+        }
+    }
+}
+
+fn report<Q: Queue>(shared: &Shared<Q>, call: &'static str, outcome: &Result<()>) {
+    if let Err(error) = outcome
+        && !is_gone(error)
+    {
+        shared.settings.observer.observe(Measure::Failed { call, kind: error.kind() });
+        tracing::debug!(call, %error, "a lease could not be kept, and is tried again or runs out");
+    }
+}
+
+fn beat(period: Duration) -> time::Interval {
+    let mut beat = time::interval(period);
+    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    beat
+}

@@ -1,0 +1,79 @@
+//! Queues: every message has a lease of its own.
+
+mod consumer;
+mod held;
+mod keeper;
+mod polls;
+
+use std::{fmt::Debug, time::Duration};
+
+use strait_core::{Budget, Grant, Guarantees, Message, Origin, Result};
+
+pub use consumer::{QueueConsumer, QueueSettings};
+
+/// The raw operations of a queue: messages are leased, and come back unless they are deleted in time.
+///
+/// Not object-safe on purpose: the engine is generic over it, so that nothing is boxed beneath the engine.
+/// Every call has a deadline of its own. None retries by itself.
+pub trait Queue: Debug + Send + Sync + 'static {
+    /// Names one lease of a message. Its clones are cheap (a number, an `Arc<str>`): settling, extending and retrying
+    /// all name it at the same time.
+    type Handle: Clone + Send + Sync + 'static;
+
+    /// What it is, and what it promises.
+    fn guarantees(&self) -> Guarantees;
+
+    /// Who extends the leases.
+    fn keeping(&self) -> Keeping;
+
+    /// Whether [`Origin::redeliveries`] tells a second delivery from the first: then a second delivery of a message in
+    /// hand is looked for only where it says so.
+    fn counts_deliveries(&self) -> bool;
+
+    /// Leases messages within `budget`, waiting a while for the first. May return none. The engine calls it
+    /// concurrently, and drops it when the consumer closes.
+    fn receive(&self, budget: Budget) -> impl Future<Output = Result<Vec<Leased<Self::Handle>>>> + Send;
+
+    /// Deletes messages. Idempotent. One outcome per handle; [`ErrorKind::NotFound`](strait_core::ErrorKind::NotFound)
+    /// or [`ErrorKind::Lost`](strait_core::ErrorKind::Lost) says that the lease is gone.
+    fn delete(&self, handles: &[Self::Handle]) -> impl Future<Output = Vec<Result<()>>> + Send;
+
+    /// Starts leases over. One outcome per handle, as for [`delete`](Self::delete).
+    fn extend(&self, handles: &[Self::Handle]) -> impl Future<Output = Vec<Result<()>>> + Send;
+
+    /// Ends leases now, in the given order, so that the messages may be received again.
+    fn release(&self, handles: &[Self::Handle]) -> impl Future<Output = Vec<Result<()>>> + Send;
+
+    /// Disconnects. Called once, after everything was released.
+    fn close(&self) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// Who extends leases while a message is in hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeping {
+    /// The engine does, at a third of the lease.
+    Ours {
+        /// How long a lease lasts.
+        lease: Duration,
+        /// How long a message may be held in all; then its lease runs out.
+        longest: Duration,
+    },
+    /// The provider's client does, and tells of losses through [`Leased::grant`].
+    Provider {
+        /// How long a message may be held in all.
+        longest: Duration,
+    },
+}
+
+/// A message and its lease.
+#[derive(Debug)]
+pub struct Leased<H> {
+    /// The message.
+    pub message: Message,
+    /// Its lease.
+    pub handle: H,
+    /// Where it came from. Its position must tell messages apart: a second delivery of a message in hand is known by it.
+    pub origin: Origin,
+    /// The grant, from an adapter that is told of losses and keeps a way to it; `None` lets the engine make one.
+    pub grant: Option<Grant>,
+}

@@ -1,0 +1,78 @@
+use std::pin::Pin;
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use strait_core::{Budget, Result};
+use tokio::time::Instant;
+
+use super::Leased;
+
+type Reply<H> = (Budget, Instant, Result<Vec<Leased<H>>>);
+
+/// The polls under way. What they may bring never exceeds the budget that was given last: it shrinks only by what they
+/// brought.
+pub(super) struct Polls<H> {
+    under_way: FuturesUnordered<Pin<Box<dyn Future<Output = Reply<H>> + Send>>>,
+    messages: usize,
+    bytes: usize,
+    /// How many there are to be: one more after a poll that came back full, one fewer after an empty one.
+    wanted: usize,
+    most: usize,
+}
+
+impl<H: 'static> Polls<H> {
+    pub(super) fn new(most: usize) -> Self {
+        Self { under_way: FuturesUnordered::new(), messages: 0, bytes: 0, wanted: 1, most }
+    }
+
+    /// Starts polls until there are as many as are wanted, or the budget is spoken for.
+    pub(super) fn top_up<F>(&mut self, budget: Budget, poll: impl Fn(Budget) -> F)
+    where
+        F: Future<Output = Result<Vec<Leased<H>>>> + Send + 'static,
+    {
+        while self.under_way.len() < self.wanted {
+            let missing = self.wanted - self.under_way.len();
+            let (messages, bytes) =
+                (budget.messages.saturating_sub(self.messages), budget.bytes.saturating_sub(self.bytes));
+            if (messages == 0 || bytes == 0) && !self.under_way.is_empty() {
+                return;
+            }
+            let share = Budget::new(messages.div_ceil(missing).max(1), bytes.div_ceil(missing).max(1));
+            self.messages += share.messages;
+            self.bytes += share.bytes;
+            let sent = Instant::now();
+            let reply = poll(share);
+            self.under_way.push(Box::pin(async move { (share, sent, reply.await) }));
+        }
+    }
+
+    /// The next reply, and when its request was sent. Cancel-safe. Waits for ever while nothing is under way.
+    pub(super) async fn next(&mut self) -> (Instant, Result<Vec<Leased<H>>>) {
+        let Some((share, sent, outcome)) = self.under_way.next().await else {
+            return std::future::pending().await;
+        };
+        self.messages -= share.messages;
+        self.bytes -= share.bytes;
+        self.wanted = match &outcome {
+            Ok(batch) if batch.len() >= share.messages => (self.wanted + 1).min(self.most),
+            Ok(batch) if batch.is_empty() => self.wanted.saturating_sub(1).max(1),
+            Ok(_) => self.wanted,
+            Err(_) => 1,
+        };
+        (sent, outcome)
+    }
+
+    /// Drops them: what they would have brought comes again when its lease runs out.
+    pub(super) fn clear(&mut self) {
+        self.under_way.clear();
+        (self.messages, self.bytes) = (0, 0);
+    }
+}
+
+impl<H> std::fmt::Debug for Polls<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Polls")
+            .field("under_way", &self.under_way.len())
+            .field("wanted", &self.wanted)
+            .finish_non_exhaustive()
+    }
+}
