@@ -1,0 +1,292 @@
+mod group;
+mod member;
+mod rebalance;
+mod store;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use strait_core::{
+    Budget, Consumer, Error, ErrorKind, Guarantees, Limits, Message, Ordering, Plan, Position, Producer, Receipt,
+    Result, planted,
+};
+use strait_kit::{Log, LogConsumer, LogSettings, Page, Partition, Reader, Start};
+use tokio::{
+    sync::{Notify, futures::Notified},
+    time,
+};
+
+use crate::{
+    Life,
+    queue::{limits, plan, wall_clock},
+};
+use group::Group;
+use store::{Store, index, name};
+
+/// What a [`MemoryLog`] is like.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LogOptions {
+    /// What it is called. Default: `log`.
+    pub name: Arc<str>,
+    /// How many partitions it has, at least 1. Default: 4.
+    pub partitions: usize,
+    /// Most bytes stored; each message counts 64 more than it has. What every group has settled is forgotten.
+    /// Default: 64 MiB.
+    pub bytes: usize,
+    /// The largest message. Default: 1 MiB.
+    pub message_bytes: usize,
+    /// After how long without a sign of life a member's partitions go to others. Default: 10 s.
+    pub lease: Duration,
+}
+
+impl Default for LogOptions {
+    fn default() -> Self {
+        Self {
+            name: "log".into(),
+            partitions: 4,
+            bytes: 64 << 20,
+            message_bytes: 1 << 20,
+            lease: Duration::from_secs(10),
+        }
+    }
+}
+
+impl LogOptions {
+    /// The defaults, under this name.
+    pub fn named(name: impl Into<Arc<str>>) -> Self {
+        Self { name: name.into(), ..Self::default() }
+    }
+}
+
+/// How long a reader waits for something new.
+const POLL: Duration = Duration::from_secs(1);
+
+/// A partitioned log in memory, and the groups that consume it. Clones are the same log.
+#[derive(Clone, Debug)]
+pub struct MemoryLog {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: LogOptions,
+    store: Mutex<Store>,
+    /// Something was added to the partition.
+    grown: Vec<Notify>,
+    groups: Notify,
+}
+
+impl MemoryLog {
+    /// An empty log.
+    pub fn new(mut options: LogOptions) -> Self {
+        options.partitions = options.partitions.max(1);
+        let grown = (0..options.partitions).map(|_| Notify::new()).collect();
+        let store = Mutex::new(Store::new(options.clone()));
+        Self { shared: Arc::new(Shared { options, store, grown, groups: Notify::new() }) }
+    }
+
+    /// Sends to it.
+    pub fn producer(&self) -> Arc<dyn Producer> {
+        Arc::new(LogProducer(self.clone()))
+    }
+
+    /// Makes a group known that starts at `start`, if it is not. What is stored is kept until every group has settled it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] if the log has no such position.
+    pub fn create_group(&self, group: &str, start: &Start) -> Result<()> {
+        let mut store = self.store();
+        if !store.groups.contains_key(group) || planted!("latest-for-known-group") {
+            let group_of_all = planted!("groups-share-checkpoint") && !store.groups.is_empty();
+            let starts = store.starts(if group_of_all { &Start::Latest } else { start })?;
+            store.groups.insert(group.to_owned(), Group::new(starts, self.shared.options.lease));
+        }
+        Ok(())
+    }
+
+    /// Consumes it as a member of `group`, which starts at `start` if it is new. Must be called inside a Tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_group`](Self::create_group).
+    pub fn consumer(&self, group: &str, start: &Start, settings: LogSettings) -> Result<Arc<dyn Consumer>> {
+        self.consumer_with(group, start, settings, &Life::default())
+    }
+
+    /// Consumes it in a process that a test may kill.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_group`](Self::create_group).
+    pub fn consumer_with(
+        &self,
+        group: &str,
+        start: &Start,
+        settings: LogSettings,
+        life: &Life,
+    ) -> Result<Arc<dyn Consumer>> {
+        self.create_group(group, start)?;
+        let source = format!("{}/{group}", self.shared.options.name).into();
+        let seen = Arc::new(Seen { log: self.clone(), source, life: life.clone() });
+        Ok(Arc::new(LogConsumer::new(seen, member::member(self, group, life), settings)))
+    }
+
+    /// How many records a group has yet to settle and commit.
+    pub fn unsettled(&self, group: &str) -> usize {
+        self.store().unsettled(group)
+    }
+
+    /// The position up to which a group has settled a partition.
+    pub fn checkpoint(&self, group: &str, partition: &str) -> Option<u64> {
+        let index = index(partition).ok()?;
+        self.store().groups.get(group)?.next(index).checked_sub(1)
+    }
+
+    /// Which member of a group owns a partition.
+    pub fn owner(&self, group: &str, partition: &str) -> Option<u64> {
+        let index = index(partition).ok()?;
+        self.store().groups.get(group)?.owner(index)
+    }
+
+    /// How many records are stored.
+    pub fn len(&self) -> usize {
+        self.store().len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many bytes are stored.
+    pub fn bytes(&self) -> usize {
+        self.store().bytes()
+    }
+
+    fn options(&self) -> &LogOptions {
+        &self.shared.options
+    }
+
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.shared.store.lock().expect("nothing panics while holding this")
+    }
+
+    fn with_group<T>(&self, group: &str, act: impl FnOnce(&mut Group) -> T) -> T {
+        let mut store = self.store();
+        let group = store.groups.get_mut(group).expect("made with its first member");
+        let result = act(group);
+        let news = group.take_news();
+        drop(store);
+        if news {
+            self.shared.groups.notify_waiters();
+        }
+        result
+    }
+
+    fn groups_changed(&self) -> Notified<'_> {
+        self.shared.groups.notified()
+    }
+
+    fn trim(&self) {
+        self.store().trim();
+    }
+}
+
+/// The log as one process sees it.
+#[derive(Debug)]
+struct Seen {
+    log: MemoryLog,
+    source: Arc<str>,
+    life: Life,
+}
+
+#[async_trait]
+impl Log for Seen {
+    fn guarantees(&self) -> Guarantees {
+        Guarantees::new("memory", Arc::clone(&self.source))
+            .with_ordering(Ordering::Key)
+            .with_message_bytes(self.log.options().message_bytes)
+    }
+
+    async fn partitions(&self) -> Result<Vec<Partition>> {
+        self.life.breathe().await;
+        Ok((0..self.log.store().partitions()).map(|index| Partition { id: name(index), parents: Vec::new() }).collect())
+    }
+
+    async fn open(&self, partition: &str, start: &Start, _epoch: u64) -> Result<Box<dyn Reader>> {
+        self.life.breathe().await;
+        let index = index(partition)?;
+        let next = self.log.store().resolve(index, start)?;
+        Ok(Box::new(LogReader { log: self.log.clone(), life: self.life.clone(), index, next }))
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.life.breathe().await;
+        Ok(())
+    }
+}
+
+struct LogReader {
+    log: MemoryLog,
+    life: Life,
+    index: usize,
+    next: u64,
+}
+
+#[async_trait]
+impl Reader for LogReader {
+    async fn next(&mut self, budget: Budget) -> Result<Page> {
+        self.life.breathe().await;
+        for patient in [true, false] {
+            let grown = self.log.shared.grown[self.index].notified();
+            let mut grown = std::pin::pin!(grown);
+            grown.as_mut().enable();
+            match self.log.store().read(self.index, self.next, budget.messages, budget.bytes)? {
+                Err(oldest) => return Ok(Page::Trimmed { oldest: Position::Number(oldest) }),
+                Ok((records, behind)) if !records.is_empty() || !patient => {
+                    self.next += records.len() as u64;
+                    return Ok(Page::Records { records, behind: Some(behind) });
+                }
+                Ok(_) => {}
+            }
+            let _ = time::timeout(POLL, grown).await;
+        }
+        Err(Error::new(ErrorKind::Other, "memory: a reader that waits twice")) // the second round returns
+    }
+
+    async fn close(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct LogProducer(MemoryLog);
+
+#[async_trait]
+impl Producer for LogProducer {
+    fn limits(&self) -> Limits {
+        limits(self.0.options().message_bytes)
+    }
+
+    fn plan(&self, message: &Message) -> Result<Plan> {
+        plan(message, self.0.options().message_bytes)
+    }
+
+    async fn send(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
+        let mut grown = vec![false; self.0.options().partitions];
+        let receipts = self.0.store().store(batch, wall_clock(), &mut grown);
+        for (partition, _) in self.0.shared.grown.iter().zip(grown).filter(|(_, grown)| *grown) {
+            partition.notify_waiters();
+        }
+        receipts
+    }
+
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}
