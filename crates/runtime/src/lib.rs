@@ -17,6 +17,8 @@ pub use failure::Failure;
 #[cfg(feature = "json")]
 pub use json::Json;
 pub use meter::{Counts, Meter};
-pub use receiver::{Batch, DeadLetter, Delivery, Entry, Health, Oversize, Receiver, ReceiverSettings, Retry, State};
+pub use receiver::{
+    Batch, DeadLetter, Delivery, Entry, Health, Oversize, Receiver, ReceiverSettings, Retry, State, WeakReceiver,
+};
 pub use sender::{AfterFailure, Outcome, Pending, Sender, SenderHealth, SenderSettings, TryEnqueueError};
 pub use worker::{Context, Worker};

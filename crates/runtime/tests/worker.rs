@@ -186,7 +186,10 @@ async fn stopping_drains_and_an_aborted_worker_gives_back() {
     let (started, mut start) = mpsc::unbounded_channel();
     let handler = move |_: Delivery, _: Context| {
         started.send(()).unwrap();
-        async { Ok(sleep(Duration::from_secs(5)).await) }
+        async {
+            sleep(Duration::from_secs(5)).await;
+            Ok(())
+        }
     };
     let running = tokio::spawn(Worker::new(receiver(&script, 4)).stop_on(stop.clone()).run(handler.clone()));
     start.recv().await.unwrap();

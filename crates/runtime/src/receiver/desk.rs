@@ -48,6 +48,8 @@ pub(super) struct Desk {
     /// Whether the driver sleeps and would settle at once.
     pub(super) idle: bool,
     phase: Phase,
+    /// Nobody is left to be handed anything.
+    abandoned: bool,
     failure: Option<Error>,
 }
 
@@ -81,6 +83,7 @@ impl Desk {
             waiting: 0,
             idle: false,
             phase: Phase::Open,
+            abandoned: false,
             failure: None,
         }
     }
@@ -218,8 +221,7 @@ impl Desk {
             item.reason = failure.reason;
             return self.doom(item);
         }
-        // A queue gives it to somebody else at once; a log would replay what was settled behind it.
-        if !self.is_open() && item.claim().partition().is_none() {
+        if !self.goes_on(&item) {
             return self.leave(item);
         }
         self.settings.meter.observe(Measure::Retried);
@@ -246,7 +248,7 @@ impl Desk {
                 None if !broken.is_empty() && key().is_some_and(|key| broken.contains(&key)) => {
                     self.running -= 1;
                     item.attempt -= 1;
-                    if self.phase == Phase::Ended { self.leave(item) } else { self.line_up(item) }
+                    if self.goes_on(&item) { self.line_up(item) } else { self.leave(item) }
                 }
                 None => work |= self.ack(item),
             }
@@ -421,13 +423,37 @@ impl Desk {
             item.claim().drain();
         }
         self.sweep();
-        let idle: Vec<_> = self
-            .paused
-            .iter()
-            .filter(|(_, item)| item.next == Next::Work && item.claim().partition().is_none())
-            .map(|(due, _)| *due)
-            .collect();
-        for due in idle {
+        self.let_go(|desk, item| item.next != Next::Work || desk.goes_on(item));
+    }
+
+    /// Closes, and lets go of all that waits to be handed out: the last who could receive is gone.
+    pub(super) fn abandon(&mut self) {
+        self.close();
+        self.abandoned = true;
+        let ready = mem::take(&mut self.ready);
+        let places: Vec<_> = self.lanes.iter().map(|(place, _)| place).collect();
+        let waiting: Vec<_> =
+            places.into_iter().filter_map(|place| self.lanes.get_mut(place).and_then(Option::take)).collect();
+        for item in ready.into_iter().chain(waiting) {
+            self.leave(item);
+        }
+        self.let_go(|_, item| item.next != Next::Work);
+    }
+
+    /// Whether a message whose attempt failed may be tried again here. While closing, a queue gives it to somebody else
+    /// at once; a log would replay what was settled behind it.
+    fn goes_on(&self, item: &Item) -> bool {
+        match self.phase {
+            Phase::Open => true,
+            Phase::Closing => !self.abandoned && item.claim().partition().is_some(),
+            Phase::Ended => false,
+        }
+    }
+
+    /// Lets go of what is paused, except what is to `stay`.
+    fn let_go(&mut self, stay: impl Fn(&Self, &Item) -> bool) {
+        let going: Vec<_> = self.paused.iter().filter(|(_, item)| !stay(self, item)).map(|(due, _)| *due).collect();
+        for due in going {
             if let Some(item) = self.paused.remove(&due) {
                 self.leave(item);
             }

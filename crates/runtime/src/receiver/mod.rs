@@ -15,7 +15,10 @@ mod item;
 mod settings;
 mod shared;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use strait_core::{Consumer, Error, ErrorKind, Guarantees, Result};
 use tokio::runtime::Handle;
@@ -55,7 +58,20 @@ struct Open {
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.shared.close();
+        self.shared.abandon();
+    }
+}
+
+/// A handle that does not keep its receiver open.
+#[derive(Clone, Debug)]
+pub struct WeakReceiver {
+    handle: Weak<Open>,
+}
+
+impl WeakReceiver {
+    /// The receiver, unless its last handle was dropped.
+    pub fn upgrade(&self) -> Option<Receiver> {
+        self.handle.upgrade().map(|handle| Receiver { handle })
     }
 }
 
@@ -194,6 +210,11 @@ impl Receiver {
     /// The provider's consumer: the way out to what this library does not offer.
     pub fn consumer(&self) -> &Arc<dyn Consumer> {
         &self.handle.consumer
+    }
+
+    /// A handle that does not keep the receiver open.
+    pub fn downgrade(&self) -> WeakReceiver {
+        WeakReceiver { handle: Arc::downgrade(&self.handle) }
     }
 
     /// Most deliveries handed out at once.

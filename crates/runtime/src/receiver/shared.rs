@@ -52,6 +52,11 @@ impl Shared {
         self.change(Desk::close);
     }
 
+    /// Nobody is left to receive.
+    pub(super) fn abandon(&self) {
+        self.change(Desk::abandon);
+    }
+
     pub(super) fn break_off(&self, error: Error) {
         self.change(|desk| desk.break_off(error));
     }

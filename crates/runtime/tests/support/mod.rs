@@ -34,9 +34,12 @@ struct Inner {
     changed: Notify,
 }
 
+/// A message, and how long its claim lasts.
+type Leased = (Message, Option<Duration>);
+
 #[derive(Debug, Default)]
 struct State {
-    replies: VecDeque<Result<Vec<(Message, Option<Duration>)>>>,
+    replies: VecDeque<Result<Vec<Leased>>>,
     grants: BTreeMap<u64, Grant>,
     next: u64,
     settled: Vec<u64>,
@@ -217,12 +220,12 @@ impl Producer for Store {
         let mut state = self.0.lock().unwrap();
         batch
             .iter()
-            .map(|message| match state.1 {
-                Some(kind) => Err(Error::new(kind, "as the test says")),
-                None => {
-                    state.0.push(message.clone());
-                    Ok(Receipt::new(state.0.len() as u64))
+            .map(|message| {
+                if let Some(kind) = state.1 {
+                    return Err(Error::new(kind, "as the test says"));
                 }
+                state.0.push(message.clone());
+                Ok(Receipt::new(state.0.len() as u64))
             })
             .collect()
     }
