@@ -7,10 +7,12 @@
 
 mod life;
 mod log;
+mod provider;
 mod queue;
 mod topic;
 
 pub use life::Life;
 pub use log::{LogOptions, MemoryLog};
+pub use provider::Memory;
 pub use queue::{MemoryQueue, QueueOptions};
 pub use topic::fan_out;

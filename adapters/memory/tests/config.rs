@@ -1,0 +1,217 @@
+//! What is wrong with a configuration, said in sentences that name the place.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use proptest::prelude::*;
+use strait_config::{Builder, Bus, Registry};
+use strait_core::{ErrorKind, Message};
+use strait_memory::Memory;
+
+const GOOD: &str = r#"
+provider = "memory"
+[senders.orders.on.memory]
+topic = "orders"
+[senders.dead]
+[senders.dead.on.memory]
+topic = "dead"
+[receivers.billing]
+ordering = "key"
+dead_letter = "dead"
+oversize = "truncate"
+[receivers.billing.on.memory]
+topic = "orders"
+group = "billing"
+[receivers.billing.on.kinesis]
+stream = "orders"
+"#;
+
+fn builder() -> Builder {
+    Bus::builder(Registry::new().with(Memory)).environment(|name| (name == "SET").then(|| "7".to_owned()))
+}
+
+fn refused(text: &str) -> String {
+    let error = builder().text("strait.toml", text).build().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    error.to_string()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_one_opens() {
+    let bus = builder().text("strait.toml", GOOD).build().unwrap();
+    assert_eq!(bus.left_alone(), ["receivers.billing.on.kinesis"]);
+    let sender = bus.sender("orders").await.unwrap();
+    sender.send(Message::new("1")).await.unwrap();
+    let receiver = bus.receiver("billing").await.unwrap();
+    receiver.recv().await.unwrap().unwrap().ack();
+    assert_eq!(
+        bus.sender("order").await.unwrap_err().to_string(),
+        "no sender is called \"order\" in the configuration; did you mean \"orders\"?"
+    );
+    bus.close().await.unwrap();
+    assert_eq!(sender.send(Message::new("2")).await.unwrap_err().kind(), ErrorKind::Closed);
+}
+
+#[test]
+fn each_mistake_is_a_sentence_that_names_the_place() {
+    let with = |old: &str, new: &str| {
+        assert!(GOOD.contains(old));
+        refused(&GOOD.replace(old, new))
+    };
+    for (old, new, expected) in [
+        (
+            "ordering = \"key\"",
+            "in_fligth = 3",
+            "strait.toml: receivers.billing.in_fligth: unknown key; did you mean in_flight?",
+        ),
+        (
+            "ordering = \"key\"",
+            "in_flight = \"x\"",
+            "strait.toml: receivers.billing.in_flight: expected a positive whole number, found a string",
+        ),
+        ("ordering = \"key\"", "in_flight = 0", "strait.toml: receivers.billing.in_flight: must be at least 1"),
+        (
+            "ordering = \"key\"",
+            "ordering = \"keys\"",
+            "strait.toml: receivers.billing.ordering: expected one of \"none\", \"key\"",
+        ),
+        (
+            "ordering = \"key\"",
+            "in_flight = 9\nbuffer = 8",
+            "strait.toml: receivers.billing.buffer: must be at least in_flight",
+        ),
+        (
+            "ordering = \"key\"",
+            "drain = 7",
+            "strait.toml: receivers.billing.drain: expected a duration, such as \"200ms\" or \"30s\"",
+        ),
+        (
+            "ordering = \"key\"",
+            "buffer_bytes = \"1MB\"",
+            "strait.toml: receivers.billing.buffer_bytes: expected bytes, such as 1048576 or \"1MiB\"",
+        ),
+        (
+            "ordering = \"key\"",
+            "retry = { attempts = 0 }",
+            "strait.toml: receivers.billing.retry.attempts: must be at least 1",
+        ),
+        (
+            "dead_letter = \"dead\"",
+            "",
+            "strait.toml: receivers.billing.dead_letter: is missing: name a sender, or say \"discard\" or \"block\"",
+        ),
+        (
+            "dead_letter = \"dead\"",
+            "dead_letter = \"daed\"",
+            "strait.toml: receivers.billing.dead_letter: no sender is called \"daed\"; did you mean \"dead\"?",
+        ),
+        (
+            "provider = \"memory\"",
+            "provider = \"memroy\"",
+            "no connection or provider is called \"memroy\"; did you mean \"memory\"?",
+        ),
+        (
+            "provider = \"memory\"",
+            "provider = \"kinesis\"",
+            "strait.toml: receivers.billing.provider: the provider \"kinesis\" is not compiled in: enable its feature",
+        ),
+        (
+            "provider = \"memory\"",
+            "provider = \"${NOT_SET}\"",
+            "strait.toml: provider: the variable NOT_SET is not set",
+        ),
+        ("provider = \"memory\"", "", "strait.toml: provider: is missing"),
+        ("group = \"billing\"", "", "strait.toml: receivers.billing.on.memory.group: is missing"),
+        (
+            "on.kinesis",
+            "on.kinsis",
+            "strait.toml: receivers.billing.on.kinsis: no connection or provider is called \"kinsis\"; did you mean \"kinesis\"?",
+        ),
+        (
+            "[senders.dead]",
+            "[connections.memory]\nshape = \"heap\"\n[senders.dead]",
+            "strait.toml: connections.memory.shape: expected one of \"log\", \"queue\"",
+        ),
+        ("provider = \"memory\"", "provider = ", "strait.toml: line 2: is not TOML"),
+    ] {
+        let found = with(old, new);
+        assert!(found.contains(expected), "{new}\nexpected {expected}\nfound    {found}");
+    }
+    assert_eq!(
+        builder().files("no-such.toml").build().unwrap_err().to_string(),
+        "no-such.toml: cannot be read: No such file or directory (os error 2)"
+    );
+}
+
+#[test]
+fn all_mistakes_are_said_at_once() {
+    let found = refused(
+        &GOOD.replace("ordering = \"key\"", "a = 1\nin_flight = 0").replace("group = \"billing\"", "grup = \"x\""),
+    );
+    assert_eq!(found.lines().count(), 4, "{found}");
+}
+
+#[test]
+fn later_files_win_and_errors_name_the_file_that_is_wrong() {
+    let found =
+        builder().text("base.toml", GOOD).text("prod.toml", "[receivers.billing]\nin_flight = 0").build().unwrap_err();
+    assert_eq!(found.to_string(), "prod.toml: receivers.billing.in_flight: must be at least 1");
+    let set = |settings: &'static str| {
+        Bus::builder(Registry::new().with(Memory))
+            .environment(move |name| (name == "STRAIT_SET").then(|| settings.to_owned()))
+            .text("strait.toml", GOOD)
+            .build()
+    };
+    assert!(set("receivers.billing.in_flight=128; receivers.billing.ordering=none").is_ok());
+    assert_eq!(
+        set("receivers.billing.in_flight=0").unwrap_err().to_string(),
+        "STRAIT_SET: receivers.billing.in_flight: must be at least 1"
+    );
+    assert!(set("nonsense").unwrap_err().to_string().contains("STRAIT_SET"));
+}
+
+#[test]
+fn a_variable_is_a_number_where_one_is_wanted_and_is_never_shown() {
+    assert!(
+        builder().text("strait.toml", &GOOD.replace("ordering = \"key\"", "in_flight = \"${SET}\"")).build().is_ok()
+    );
+    let secret = |name: &str| (name == "TOKEN").then(|| "hunter2".to_owned());
+    let text = GOOD.replace("ordering = \"key\"", "in_flight = \"${TOKEN}\"");
+    let found = Bus::builder(Registry::new().with(Memory)).environment(secret).text("strait.toml", &text).build();
+    let found = format!("{:?}", found.unwrap_err());
+    assert!(found.contains("in_flight") && !found.contains("hunter2"), "{found}");
+    assert_eq!(
+        format!("{:?} {}", strait_config::Secret::new("hunter2"), strait_config::Secret::new("hunter2")),
+        "[secret] [secret]"
+    );
+}
+
+#[tokio::test]
+async fn what_a_provider_cannot_keep_is_refused_when_it_is_opened() {
+    let text = format!("{GOOD}\n[connections.memory]\nshape = \"queue\"\nordering = \"none\"");
+    let bus = builder().text("strait.toml", &text).build().unwrap();
+    let error = bus.receiver("billing").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert_eq!(
+        error.to_string(),
+        "strait.toml: receivers.billing.ordering: \"key\" is asked for, but memory keeps no order on \"orders/billing\""
+    );
+
+    let bus = builder().text("strait.toml", &GOOD.replace("oversize = \"truncate\"", "")).build().unwrap();
+    let error = bus.receiver("billing").await.unwrap_err().to_string();
+    assert!(error.starts_with("strait.toml: receivers.billing: billing: dead_letter: its channel holds"), "{error}");
+
+    let text = format!(
+        "{}\n[connections.memory]\nshape = \"queue\"",
+        GOOD.replace("group = \"billing\"", "group = \"billing\"\nstart = \"latest\"")
+    );
+    let bus = builder().text("strait.toml", &text).build().unwrap();
+    assert_eq!(bus.receiver("billing").await.unwrap_err().kind(), ErrorKind::Unsupported);
+}
+
+proptest! {
+    #[test]
+    fn rubbish_is_refused_and_never_panics(text in "[a-z\\[\\]=.\"${}:\\n 0-9-]{0,200}") {
+        let _ = builder().text("x.toml", &text).build();
+        let _ = builder().text("strait.toml", GOOD).text("x.toml", &text).build();
+    }
+}

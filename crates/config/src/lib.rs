@@ -1,0 +1,21 @@
+//! From a file to open channels.
+//!
+//! Code names what it needs, configuration says where it is. One line, `provider`, moves an application from one
+//! service to another; a [`Bus`] opens its channels by name. Everything that is wrong with the files is said at once,
+//! each in a sentence that names the file and the key path, before anything is opened. No value of a variable or a
+//! secret is ever shown.
+
+mod bus;
+mod document;
+mod expand;
+mod fields;
+mod provider;
+mod schema;
+mod secret;
+mod url;
+
+pub use bus::{Builder, Bus, IntoFiles};
+pub use fields::Fields;
+pub use provider::{Connection, Needs, Provider, Registry};
+pub use secret::Secret;
+pub use url::check_url;

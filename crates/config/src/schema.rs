@@ -1,0 +1,245 @@
+use std::{collections::BTreeMap, time::Duration};
+
+use strait_core::Ordering;
+use strait_runtime::{AfterFailure, Backoff, Oversize, Retry, SenderSettings};
+
+use crate::{
+    document::Document,
+    fields::{Fields, near},
+    provider::Registry,
+};
+
+/// What the files say, read and checked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Schema {
+    pub(crate) connections: BTreeMap<String, Link>,
+    pub(crate) senders: BTreeMap<String, SenderTable>,
+    pub(crate) receivers: BTreeMap<String, ReceiverTable>,
+    /// Tables of providers that are not compiled in.
+    pub(crate) left_alone: Vec<String>,
+}
+
+/// A connection: which provider, and its table.
+#[derive(Clone, Debug)]
+pub(crate) struct Link {
+    pub(crate) provider: String,
+    pub(crate) fields: Fields,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct SenderTable {
+    pub(crate) connection: String,
+    pub(crate) on: Fields,
+    pub(crate) settings: SenderSettings,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ReceiverTable {
+    pub(crate) connection: String,
+    pub(crate) on: Fields,
+    pub(crate) fields: Fields,
+    pub(crate) ordering: Ordering,
+    pub(crate) in_flight: usize,
+    pub(crate) buffer: usize,
+    pub(crate) buffer_bytes: usize,
+    pub(crate) retry: Retry,
+    pub(crate) dead_letter: String,
+    pub(crate) oversize: Oversize,
+    pub(crate) drain: Duration,
+}
+
+/// Reads everything, and gathers what is wrong.
+pub(crate) fn read(document: &Document, registry: &Registry, problems: &mut Vec<String>) -> Schema {
+    let mut root = document.fields();
+    let mut schema = Schema::default();
+    let default = root.required("provider");
+    let mut connections = root.table("connections");
+    for name in connections.names() {
+        let mut fields = connections.table(&name);
+        let provider = fields.text("type").unwrap_or_else(|| name.clone());
+        schema.connections.insert(name.clone(), Link { provider, fields });
+    }
+    problems.extend(connections.into_problems());
+    check_connections(&mut schema, registry, problems);
+
+    let mut reader = Reader { schema, registry, default, problems };
+    let mut senders = root.table("senders");
+    for name in senders.names() {
+        let fields = senders.table(&name);
+        reader.sender(name, fields);
+    }
+    let mut receivers = root.table("receivers");
+    for name in receivers.names() {
+        let fields = receivers.table(&name);
+        reader.receiver(name, fields);
+    }
+    let schema = reader.schema;
+    problems.extend(senders.into_problems());
+    problems.extend(receivers.into_problems());
+    check_dead_letters(&schema, problems);
+    problems.extend(root.into_problems());
+    schema
+}
+
+fn check_connections(schema: &mut Schema, registry: &Registry, problems: &mut Vec<String>) {
+    for link in schema.connections.values() {
+        let mut fields = link.fields.clone();
+        if let Some(provider) = registry.get(&link.provider) {
+            provider.check_connection(&mut fields);
+            problems.extend(fields.into_problems());
+        } else if crate::provider::KNOWN.contains(&link.provider.as_str()) {
+            schema.left_alone.push(fields.path().to_owned());
+        } else {
+            problems.push(fields.sentence("type", unknown(&link.provider, "provider", registry.names())));
+        }
+    }
+}
+
+fn unknown<'a>(name: &str, what: &str, names: impl Iterator<Item = &'a str>) -> String {
+    match near(name, names) {
+        Some(near) => format!("no {what} is called {name:?}; did you mean {near:?}?"),
+        None => format!("no {what} is called {name:?}"),
+    }
+}
+
+fn check_dead_letters(schema: &Schema, problems: &mut Vec<String>) {
+    for receiver in schema.receivers.values() {
+        let name = receiver.dead_letter.as_str();
+        if !matches!(name, "" | "discard" | "block") && !schema.senders.contains_key(name) {
+            let reason = unknown(name, "sender", schema.senders.keys().map(String::as_str));
+            problems.push(receiver.fields.sentence("dead_letter", reason));
+        }
+    }
+}
+
+struct Reader<'a> {
+    schema: Schema,
+    registry: &'a Registry,
+    default: String,
+    problems: &'a mut Vec<String>,
+}
+
+#[derive(Clone, Copy)]
+enum Direction {
+    Out,
+    In,
+}
+
+impl Reader<'_> {
+    fn sender(&mut self, name: String, mut fields: Fields) {
+        let (connection, on) = self.on(&mut fields, Direction::Out);
+        let mut settings = SenderSettings::default();
+        settings.name = name.as_str().into();
+        let set = |field: &mut usize, value: Option<usize>| *field = value.unwrap_or(*field);
+        set(&mut settings.buffer_bytes, fields.bytes("buffer_bytes"));
+        set(&mut settings.requests, fields.count("requests"));
+        settings.linger = fields.duration("linger").unwrap_or(settings.linger);
+        settings.deadline = fields.duration("deadline").unwrap_or(settings.deadline);
+        let choices = [("continue", AfterFailure::Continue), ("pause", AfterFailure::Pause)];
+        settings.after_failure = fields.choice("after_failure", &choices).unwrap_or_default();
+        if settings.linger >= settings.deadline {
+            fields.problem("linger", "must be shorter than the deadline");
+        }
+        if matches!(name.as_str(), "discard" | "block") {
+            self.problems.push(fields.sentence("", "is a word of dead_letter, and cannot name a sender"));
+        }
+        self.problems.extend(fields.into_problems());
+        self.schema.senders.insert(name, SenderTable { connection, on, settings });
+    }
+
+    fn receiver(&mut self, name: String, mut fields: Fields) {
+        let (connection, on) = self.on(&mut fields, Direction::In);
+        let ordering =
+            fields.choice("ordering", &[("none", Ordering::None), ("key", Ordering::Key)]).unwrap_or_default();
+        let in_flight = fields.count("in_flight").unwrap_or(64);
+        let buffer = fields.count("buffer").unwrap_or(in_flight.max(1024));
+        if buffer < in_flight {
+            fields.problem("buffer", "must be at least in_flight");
+        }
+        let buffer_bytes = fields.bytes("buffer_bytes").unwrap_or(64 << 20);
+        let mut retry = fields.table("retry");
+        let defaults = Retry::default();
+        let attempts = retry.count("attempts").and_then(|count| u32::try_from(count).ok()).unwrap_or(defaults.attempts);
+        let first = retry.duration("first").unwrap_or(defaults.backoff.first);
+        let longest = retry.duration("longest").unwrap_or(defaults.backoff.longest.max(first));
+        if first > longest {
+            retry.problem("first", "must not be longer than longest");
+        }
+        fields.absorb(retry);
+        if !fields.has("dead_letter") {
+            fields.problem("dead_letter", "is missing: name a sender, or say \"discard\" or \"block\"");
+        }
+        let dead_letter = fields.text("dead_letter").unwrap_or_default();
+        let choices = [("refuse", Oversize::Refuse), ("truncate", Oversize::Truncate)];
+        let oversize = fields.choice("oversize", &choices).unwrap_or_default();
+        let drain = fields.duration("drain").unwrap_or(Duration::from_secs(30));
+        let retry = Retry::new(attempts, Backoff::new(first, longest));
+        self.problems.extend(fields.clone().into_problems());
+        let table = ReceiverTable {
+            connection,
+            on,
+            fields,
+            ordering,
+            in_flight,
+            buffer,
+            buffer_bytes,
+            retry,
+            dead_letter,
+            oversize,
+            drain,
+        };
+        self.schema.receivers.insert(name, table);
+    }
+
+    /// Which connection a channel is on, and its table there. All its tables are checked, the unused too.
+    fn on(&mut self, fields: &mut Fields, direction: Direction) -> (String, Fields) {
+        let connection = fields.text("provider").unwrap_or_else(|| self.default.clone());
+        let mut on = fields.table("on");
+        let mut tables = BTreeMap::new();
+        for name in on.names() {
+            let table = on.table(&name);
+            self.check(&name, &table, direction);
+            tables.insert(name, table);
+        }
+        self.problems.extend(on.into_problems());
+        let provider = self.provider_of(&connection);
+        let found = tables.remove(&connection).or_else(|| tables.remove(&provider));
+        if self.registry.get(&provider).is_none() {
+            let reason = if crate::provider::KNOWN.contains(&provider.as_str()) {
+                format!("the provider {provider:?} is not compiled in: enable its feature")
+            } else {
+                let names = self.schema.connections.keys().map(String::as_str).chain(self.registry.names());
+                unknown(&connection, "connection or provider", names)
+            };
+            if !connection.is_empty() {
+                self.problems.push(fields.sentence("provider", reason));
+            }
+        } else if found.is_none() {
+            self.problems
+                .push(fields.sentence("on", format_args!("has no table for {connection:?}, where this channel is")));
+        }
+        (connection, found.unwrap_or_else(|| fields.table("on")))
+    }
+
+    fn provider_of(&self, connection: &str) -> String {
+        self.schema.connections.get(connection).map_or_else(|| connection.to_owned(), |link| link.provider.clone())
+    }
+
+    fn check(&mut self, name: &str, table: &Fields, direction: Direction) {
+        let provider = self.provider_of(name);
+        let mut fields = table.clone();
+        if let Some(provider) = self.registry.get(&provider) {
+            match direction {
+                Direction::Out => provider.check_sender(&mut fields),
+                Direction::In => provider.check_receiver(&mut fields),
+            }
+            self.problems.extend(fields.into_problems());
+        } else if crate::provider::KNOWN.contains(&provider.as_str()) {
+            self.schema.left_alone.push(fields.path().to_owned());
+        } else {
+            let names = self.schema.connections.keys().map(String::as_str).chain(self.registry.names());
+            let reason = unknown(name, "connection or provider", names);
+            self.problems.push(fields.sentence("", reason).replace(".: ", ": "));
+        }
+    }
+}
