@@ -1,0 +1,36 @@
+#![doc = include_str!("../../../README.md")]
+
+pub use strait_config::{Builder, Bus, Connection, Fields, IntoFiles, Needs, Provider, Registry, Secret};
+pub use strait_core::{
+    Claim, Consumer, Error, ErrorKind, Guarantees, Headers, Id, Key, Measure, Message, Observer, Ordering, Origin,
+    Position, Producer, Receipt, Result, reserved,
+};
+#[cfg(feature = "memory")]
+pub use strait_memory as memory;
+pub use strait_runtime::{
+    AfterFailure, Backoff, Batch, Context, DeadLetter, Delivery, Entry, Failure, Health, Json, Meter, Outcome,
+    Oversize, Pending, Receiver, ReceiverSettings, Retry, Sender, SenderHealth, SenderSettings, State, TryEnqueueError,
+    WeakReceiver, Worker,
+};
+
+/// The providers that are compiled in.
+pub fn enabled() -> Registry {
+    let registry = Registry::new();
+    #[cfg(feature = "memory")]
+    let registry = registry.with(strait_memory::Memory);
+    registry
+}
+
+/// Reads one configuration file, or several of which later ones win by key, and checks everything.
+///
+/// # Errors
+///
+/// [`ErrorKind::Config`] with a line for each thing that is wrong, before anything is opened.
+pub fn open(files: impl IntoFiles) -> Result<Bus> {
+    builder().files(files).build()
+}
+
+/// Begins a [`Bus`] in code, on the providers that are compiled in.
+pub fn builder() -> Builder {
+    Bus::builder(enabled())
+}
