@@ -1,0 +1,41 @@
+//! The commands of a developer. `cargo xtask test` runs everything that the gate runs, in its order.
+
+mod orders;
+mod step;
+
+use std::{env, process::ExitCode};
+
+use step::{Steps, cargo};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["test"] => test(true),
+        ["test", "--quick"] => test(false),
+        _ => Err("usage: cargo xtask test [--quick]".to_owned()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("xtask: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Formats, lints, documents and tests. `all` also runs what takes long: the example, with its checker.
+fn test(all: bool) -> Result<(), String> {
+    let mut steps = Steps::default();
+    steps.run("format", &mut cargo(["fmt", "--all", "--check"]))?;
+    steps.run("clippy", &mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    steps.run("docs", cargo(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    steps.run("tests", &mut cargo(["test", "--workspace"]))?;
+    if all {
+        for shape in ["log", "queue"] {
+            orders::check(&mut steps, shape)?;
+        }
+        orders::self_test(&mut steps)?;
+    }
+    eprintln!("== emulator tests: none yet, since the memory backend is the only one");
+    Ok(())
+}

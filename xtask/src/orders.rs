@@ -1,0 +1,26 @@
+use std::{env, fs, process::Command};
+
+use crate::step::{Steps, cargo};
+
+const EXAMPLE: &str = "crates/strait/examples/orders";
+
+/// Runs the example on one shape of the memory backend, and has an independent script check what it left.
+pub(crate) fn check(steps: &mut Steps, shape: &str) -> Result<(), String> {
+    let dump = env::temp_dir().join(format!("strait-orders-{shape}-{}", std::process::id()));
+    let mut run = cargo(["run", "--release", "--package", "strait", "--example", "orders", "--", "--json", "--dump"]);
+    run.arg(&dump).env("ORDERS_SHAPE", shape);
+    let mut check = Command::new("python3");
+    check.arg(format!("{EXAMPLE}/check.py")).arg(format!("{EXAMPLE}/data/orders-10000.csv")).arg(&dump);
+    let outcome = steps
+        .run(&format!("orders on a {shape}"), &mut run)
+        .and_then(|()| steps.run(&format!("check of orders on a {shape}"), &mut check));
+    let _ = fs::remove_dir_all(&dump); // it may not have come so far
+    outcome
+}
+
+/// Shows that the script finds what is wrong.
+pub(crate) fn self_test(steps: &mut Steps) -> Result<(), String> {
+    let mut command = Command::new("python3");
+    command.arg(format!("{EXAMPLE}/check.py")).arg("--self-test");
+    steps.run("self-test of the checker", &mut command)
+}
