@@ -1,5 +1,6 @@
 //! The commands of a developer. `cargo xtask test` runs everything that the gate runs, in its order.
 
+mod layers;
 mod orders;
 mod step;
 
@@ -29,6 +30,7 @@ fn test(all: bool) -> Result<(), String> {
     steps.run("format", &mut cargo(["fmt", "--all", "--check"]))?;
     steps.run("clippy", &mut cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     steps.run("docs", cargo(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    layers::check(&mut steps)?;
     steps.run("tests", &mut cargo(["test", "--workspace"]))?;
     if all {
         for shape in ["log", "queue"] {

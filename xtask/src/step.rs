@@ -16,11 +16,19 @@ pub(crate) struct Steps {
 impl Steps {
     /// Runs a command to its end. The first that fails ends everything, by its name.
     pub(crate) fn run(&mut self, name: &str, command: &mut Command) -> Result<(), String> {
+        self.check(name, || {
+            let status = command.status().map_err(|error| format!("cannot be started: {error}"))?;
+            if status.success() { Ok(()) } else { Err(status.to_string()) }
+        })
+    }
+
+    /// Runs a step that is no command.
+    pub(crate) fn check(&mut self, name: &str, step: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
         self.count += 1;
         eprintln!("== {}. {name}", self.count);
         let start = Instant::now();
-        let status = command.status().map_err(|error| format!("{name}: cannot be started: {error}"))?;
+        let outcome = step().map_err(|reason| format!("{name} failed: {reason}"));
         eprintln!("== {name}: {:.0} s", start.elapsed().as_secs_f64());
-        if status.success() { Ok(()) } else { Err(format!("{name} failed: {status}")) }
+        outcome
     }
 }
