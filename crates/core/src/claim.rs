@@ -68,11 +68,13 @@ const LOST: u64 = 1 << 63;
 const STARTED: u64 = DRAINING - 1;
 
 impl Phase {
+    #[inline]
     fn is_lost(word: u64) -> bool {
         word & LOST != 0
     }
 
     /// The state as it is for `entry`: what is below the cut is held until the end.
+    #[inline]
     fn of(word: u64, entry: u64) -> ClaimState {
         if Self::is_lost(word) {
             ClaimState::Lost
@@ -84,6 +86,7 @@ impl Phase {
     }
 
     /// Starts `entry`, unless it is above the cut or lost.
+    #[inline]
     fn start(&self, entry: u64) -> bool {
         let mut word = self.0.load(Acquire);
         loop {
@@ -104,33 +107,59 @@ impl Phase {
     }
 }
 
-/// What `until` counts from, so that it fits in an atomic.
-static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// What `until` counts from, so that it fits in an atomic. Somewhat earlier than its first use, since a clock that a test
+/// has paused may be behind.
+static EPOCH: LazyLock<Instant> = LazyLock::new(|| {
+    let now = Instant::now();
+    now.checked_sub(Duration::from_secs(60 * 60)).unwrap_or(now)
+});
 
 const NEVER: u64 = u64::MAX;
 
-fn nanos(until: Option<Instant>) -> u64 {
-    until.map_or(NEVER, |until| {
-        u64::try_from(until.saturating_duration_since(*EPOCH).as_nanos()).unwrap_or(NEVER).min(NEVER - 1)
-    })
+/// A point in time as claims keep it. Made once for many claims, since making one costs more than comparing many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(u64);
+
+impl From<Instant> for Moment {
+    fn from(instant: Instant) -> Self {
+        let nanos = instant.saturating_duration_since(*EPOCH).as_nanos();
+        Self(u64::try_from(nanos).unwrap_or(NEVER).min(NEVER - 1))
+    }
+}
+
+impl From<Moment> for Instant {
+    fn from(Moment(nanos): Moment) -> Self {
+        *EPOCH + Duration::from_nanos(nanos)
+    }
+}
+
+fn nanos(until: Option<Moment>) -> u64 {
+    until.map_or(NEVER, |Moment(nanos)| nanos)
 }
 
 impl Shared {
     fn until(&self) -> Option<Instant> {
         match self.until.load(Acquire) {
             NEVER => None,
-            nanos => Some(*EPOCH + Duration::from_nanos(nanos)),
+            nanos => Some(Moment(nanos).into()),
         }
     }
 
-    /// The phase now. Whoever first sees the end says so to all: it must not be undone by a late extension.
+    /// The phase now.
     fn phase(&self, now: impl FnOnce() -> Instant) -> u64 {
+        self.phase_unless(|until| Moment::from(now()) >= until)
+    }
+
+    /// The phase, given whether it has come to the end. Whoever first sees the end says so to all: it must not be undone
+    /// by a late extension.
+    #[inline]
+    fn phase_unless(&self, over: impl FnOnce(Moment) -> bool) -> u64 {
         let word = self.phase.0.load(Acquire);
         if Phase::is_lost(word) || planted!("until-ignored") {
             return word;
         }
         let until = self.until.load(Acquire);
-        if until != NEVER && nanos(Some(now())) >= until {
+        if until != NEVER && over(Moment(until)) {
             self.lose();
             return LOST;
         }
@@ -169,11 +198,13 @@ impl fmt::Debug for Shared {
 
 impl Claim {
     /// The name to settle by.
+    #[inline]
     pub fn token(&self) -> Token {
         self.token
     }
 
     /// The partition it is a claim on, on a log.
+    #[inline]
     pub fn partition(&self) -> Option<&str> {
         self.shared.partition.as_deref()
     }
@@ -189,7 +220,14 @@ impl Claim {
     /// Says that an attempt begins. Returns whether it may: not once the claim is lost, nor above the cut of a partition
     /// that drains.
     pub fn start(&self, now: impl FnOnce() -> Instant) -> bool {
-        !Phase::is_lost(self.shared.phase(now)) && self.shared.phase.start(self.token.entry)
+        self.start_unless(|until| Moment::from(now()) >= until)
+    }
+
+    /// As [`start`](Self::start), for a caller with many claims: `over` says whether a claim has come to its end, and is
+    /// asked only if it has one. Claims that came together mostly end together.
+    #[inline]
+    pub fn start_unless(&self, over: impl FnOnce(Moment) -> bool) -> bool {
+        !Phase::is_lost(self.shared.phase_unless(over)) && self.shared.phase.start(self.token.entry)
     }
 
     /// Says that nothing new is to start under the same tenure: what a receiver does that closes.
@@ -215,6 +253,7 @@ impl Claim {
 }
 
 impl Drop for Claim {
+    #[inline]
     fn drop(&mut self) {
         self.shared.claims.fetch_sub(1, Release);
     }
@@ -255,13 +294,14 @@ impl Grant {
         Self(Arc::new(Shared {
             partition,
             phase: Phase(AtomicU64::new(0)),
-            until: AtomicU64::new(nanos(until)),
+            until: AtomicU64::new(nanos(until.map(Moment::from))),
             claims: AtomicU32::new(0),
             lost: Notify::new(),
         }))
     }
 
     /// A claim on the delivery named `token`.
+    #[inline]
     pub fn claim(&self, token: Token) -> Claim {
         self.0.claims.fetch_add(1, Relaxed);
         Claim { token, shared: Arc::clone(&self.0) }
@@ -270,6 +310,12 @@ impl Grant {
     /// The state at the time that `now` tells.
     pub fn state(&self, now: impl FnOnce() -> Instant) -> ClaimState {
         Phase::of(self.0.phase(now), u64::MAX)
+    }
+
+    /// The state at `now`.
+    #[inline]
+    pub fn state_at(&self, now: Moment) -> ClaimState {
+        Phase::of(self.0.phase_unless(|until| now >= until), u64::MAX)
     }
 
     /// When it ends by itself.
@@ -297,11 +343,12 @@ impl Grant {
         if self.state(|| now) == ClaimState::Lost {
             return false;
         }
-        self.0.until.store(nanos(until), Release);
+        self.0.until.store(nanos(until.map(Moment::from)), Release);
         true
     }
 
     /// How many claims were neither settled nor given back.
+    #[inline]
     pub fn claims(&self) -> usize {
         self.0.claims.load(Acquire) as usize
     }
@@ -312,12 +359,13 @@ impl Grant {
     }
 
     /// Makes it as good as new, if nobody holds or watches a claim from it: an engine with a grant a message uses them
-    /// again.
-    pub fn reuse(mut self, until: Option<Instant>) -> Option<Self> {
-        let shared = Arc::get_mut(&mut self.0)?;
+    /// again. Returns whether it did.
+    #[inline]
+    pub fn reuse(&mut self, until: Option<Moment>) -> bool {
+        let Some(shared) = Arc::get_mut(&mut self.0) else { return false };
         *shared.phase.0.get_mut() = 0;
         *shared.until.get_mut() = nanos(until);
-        Some(self)
+        true
     }
 }
 
@@ -393,7 +441,7 @@ mod tests {
 
     #[test]
     fn is_reused_only_when_nobody_holds_or_watches_a_claim() {
-        let grant = Grant::new(None, None);
+        let mut grant = Grant::new(None, None);
         let claim = grant.claim(Token::default());
         assert!(!grant.is_idle());
         let watch = claim.watch();
@@ -401,10 +449,12 @@ mod tests {
         assert!(grant.is_idle(), "a watch holds nothing");
         drop(watch);
         grant.lose();
-        let grant = grant.reuse(None).unwrap();
+        assert!(grant.reuse(None));
         let claim = grant.claim(Token::default());
         assert_eq!(claim.state(Instant::now), ClaimState::Held);
-        assert!(grant.reuse(None).is_none());
+        assert!(!grant.reuse(None));
+        assert_eq!(claim.state(Instant::now), ClaimState::Held, "nothing has happened to it");
+        drop(grant);
         assert_eq!(claim.state(Instant::now), ClaimState::Lost, "dropped, so lost");
     }
 

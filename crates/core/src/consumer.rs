@@ -133,6 +133,7 @@ pub struct Received {
 
 impl Received {
     /// A delivery. Marks the message as received.
+    #[inline]
     pub fn new(message: Message, claim: Claim, origin: Origin) -> Self {
         Self { message: message.into_received(), claim, origin }
     }

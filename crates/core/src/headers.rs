@@ -77,8 +77,9 @@ impl Headers {
     }
 
     /// How many bytes names and values have.
+    #[inline]
     pub fn size(&self) -> usize {
-        self.iter().map(|(name, value)| name.len() + value.len()).sum()
+        self.0.as_ref().map_or(0, |list| list.iter().map(|(name, value)| name.len() + value.len()).sum())
     }
 
     fn list(&mut self) -> &mut List {

@@ -31,6 +31,7 @@ impl Key {
     }
 
     /// The text.
+    #[inline]
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -28,7 +28,7 @@ mod observer;
 mod origin;
 mod producer;
 
-pub use claim::{Claim, ClaimState, Grant, Token, Watch};
+pub use claim::{Claim, ClaimState, Grant, Moment, Token, Watch};
 pub use consumer::{Budget, Consumer, Guarantees, Ordering, Received};
 pub use error::{Error, ErrorKind, Result};
 pub use headers::{Headers, reserved};

@@ -51,6 +51,7 @@ impl Message {
 
     /// How many bytes it holds: payload, key, names and values of headers. Providers count a little more, see
     /// [`Plan`](crate::Plan).
+    #[inline]
     pub fn size(&self) -> usize {
         self.payload.len() + self.key.as_ref().map_or(0, |key| key.as_str().len()) + self.headers.size()
     }
@@ -63,6 +64,7 @@ impl Message {
     }
 
     /// Marks it as received.
+    #[inline]
     pub(crate) fn into_received(mut self) -> Self {
         self.received = true;
         self

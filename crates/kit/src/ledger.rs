@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::{collections::VecDeque, mem};
 
 use strait_core::planted;
 
@@ -30,24 +30,25 @@ impl<P> Ledger<P> {
 
     /// Settles an entry, once. Returns whether the watermark moved.
     pub fn settle(&mut self, entry: u64) -> bool {
-        let index = entry.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
-        let Some((_, settled)) = index.and_then(|index| self.entries.get_mut(index)) else { return false };
-        if std::mem::replace(settled, true) {
-            return false;
+        self.settle_all([entry])
+    }
+
+    /// Settles entries, each once. Returns whether the watermark moved.
+    pub fn settle_all(&mut self, entries: impl IntoIterator<Item = u64>) -> bool {
+        for entry in entries {
+            let index = entry.checked_sub(self.first).and_then(|index| usize::try_from(index).ok());
+            let Some((_, settled)) = index.and_then(|index| self.entries.get_mut(index)) else { continue };
+            self.unsettled -= usize::from(!mem::replace(settled, true));
+            if planted!("high-watermark-commit") {
+                self.entries.iter_mut().take(index.unwrap_or(0)).for_each(|(_, settled)| *settled = true);
+            }
         }
-        self.unsettled -= 1;
-        if planted!("high-watermark-commit") {
-            self.entries
-                .iter_mut()
-                .take(usize::try_from(entry - self.first).unwrap_or(0))
-                .for_each(|(_, settled)| *settled = true);
+        let count = self.entries.iter().take_while(|(_, settled)| *settled).count();
+        if count > 0 {
+            self.watermark = self.entries.drain(..count).next_back().map(|(position, _)| position);
+            self.first += count as u64;
         }
-        let before = self.first;
-        while self.entries.front().is_some_and(|(_, settled)| *settled) {
-            self.watermark = self.entries.pop_front().map(|(position, _)| position);
-            self.first += 1;
-        }
-        self.first > before
+        count > 0
     }
 
     /// The position that is safe to commit, once anything is.

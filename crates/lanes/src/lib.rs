@@ -82,8 +82,8 @@ impl<K: Eq + Hash, T> Lanes<K, T> {
 
     /// Removes a thing. If it was the first of its lane, returns the one that is first now.
     pub fn remove(&mut self, id: u32) -> Option<u32> {
-        let place = self.places.get_mut(id as usize)?;
-        place.value.take()?;
+        let place = self.places.get_mut(id as usize).filter(|place| place.value.is_some())?;
+        place.value = None; // dropped where it is: it may be large
         self.free.push(id);
         let Lane { hash, previous, next, .. } = place.lane.take()?;
         if let Some(previous) = previous {

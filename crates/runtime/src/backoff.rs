@@ -26,8 +26,13 @@ impl Backoff {
 
     /// The pause after `failures` failures in a row.
     pub fn pause(&self, failures: u32) -> Duration {
+        self.pause_by(failures, fastrand::f64())
+    }
+
+    /// The pause after `failures` failures in a row, with so much of its random half, from 0 to 1.
+    pub(crate) fn pause_by(&self, failures: u32, luck: f64) -> Duration {
         let whole = self.first.saturating_mul(1 << failures.saturating_sub(1).min(20)).min(self.longest);
-        whole / 2 + (whole / 2).mul_f64(fastrand::f64())
+        whole / 2 + (whole / 2).mul_f64(luck)
     }
 }
 
@@ -44,5 +49,6 @@ mod tests {
                 assert!((whole / 2..=whole).contains(&pause.as_millis()), "{failures}: {pause:?}");
             }
         }
+        assert!(Backoff::new(Duration::MAX, Duration::MAX).pause(9) >= Duration::MAX / 2, "and none overflows");
     }
 }

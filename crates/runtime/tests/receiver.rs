@@ -314,6 +314,48 @@ fn outside_a_runtime_it_is_refused_and_a_runtime_that_ends_ends_it() {
     assert_eq!(second.block_on(receiver.close()).unwrap_err().kind(), ErrorKind::Closed);
 }
 
+#[test]
+fn a_runtime_that_ends_before_the_first_turn_of_its_task_leaves_nobody_waiting() {
+    let script = Script::default();
+    script.push(&["a1"]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let receiver = runtime.block_on(async { open(&script, settings()) });
+    drop(runtime);
+    let later = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    later.block_on(async {
+        assert!(timeout(MINUTE, receiver.recv()).await.expect("hangs").unwrap().is_none());
+        let error = timeout(MINUTE, receiver.close()).await.expect("hangs").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Closed);
+    });
+}
+
+#[tokio::test(start_paused = true)]
+async fn pauses_longer_than_clocks_can_count_harm_nobody() {
+    let script = Script::default();
+    script.push(&["a1", "b1", "c1"]);
+    let mut endless = settings();
+    endless.drain = Duration::MAX;
+    endless.retry = Retry::new(1, Backoff::new(Duration::from_secs(1), Duration::MAX));
+    let receiver = open(&script, endless);
+    next(&receiver).await.reject("blocked for the longest pause");
+    let b1 = next(&receiver).await;
+    assert_eq!(text(b1.message()), "b1");
+    let closing = tokio::spawn({
+        let receiver = receiver.clone();
+        async move { receiver.close().await }
+    });
+    tokio::task::yield_now().await;
+    b1.ack();
+    closing.await.unwrap().unwrap();
+
+    let script = Script::default();
+    script.push(&["a1", "b1"]);
+    let receiver = open(&script, settings());
+    next(&receiver).await.retry_after("never", Duration::MAX);
+    next(&receiver).await.ack();
+    nothing_comes(&receiver, MINUTE).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_receives_are_cancelled() {
     const COUNT: usize = 5_000;

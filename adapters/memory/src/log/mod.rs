@@ -13,7 +13,7 @@ use strait_core::{
     Budget, Consumer, Error, ErrorKind, Guarantees, Limits, Message, Ordering, Plan, Position, Producer, Receipt,
     Result, planted,
 };
-use strait_kit::{Log, LogConsumer, LogSettings, Page, Partition, Reader, Start};
+use strait_kit::{Log, LogConsumer, LogSettings, Ownership, Page, Partition, Reader, Start};
 use tokio::{
     sync::{Notify, futures::Notified},
     time,
@@ -61,6 +61,10 @@ impl LogOptions {
         Self { name: name.into(), ..Self::default() }
     }
 }
+
+/// Most time between commits. What is not committed cannot be forgotten, and holds up senders once the log is full; here
+/// a commit costs next to nothing.
+const COMMIT: Duration = Duration::from_millis(20);
 
 /// How long a reader waits for something new.
 const POLL: Duration = Duration::from_secs(1);
@@ -110,6 +114,7 @@ impl MemoryLog {
     }
 
     /// Consumes it as a member of `group`, which starts at `start` if it is new. Must be called inside a Tokio runtime.
+    /// Commits at least every 20 ms, whatever the settings say, so that the log soon forgets what is settled.
     ///
     /// # Errors
     ///
@@ -127,13 +132,25 @@ impl MemoryLog {
         &self,
         group: &str,
         start: &Start,
-        settings: LogSettings,
+        mut settings: LogSettings,
         life: &Life,
     ) -> Result<Arc<dyn Consumer>> {
+        let (log, ownership) = self.member(group, start, life)?;
+        settings.commit_interval = settings.commit_interval.min(COMMIT);
+        Ok(Arc::new(LogConsumer::new(log, ownership, settings)))
+    }
+
+    /// What a consumer is made of: the log as a process sees it, and that process as a member of `group`. For a test
+    /// that puts something in between.
+    ///
+    /// # Errors
+    ///
+    /// As [`create_group`](Self::create_group).
+    pub fn member(&self, group: &str, start: &Start, life: &Life) -> Result<(Arc<dyn Log>, Arc<dyn Ownership>)> {
         self.create_group(group, start)?;
         let source = format!("{}/{group}", self.shared.options.name).into();
-        let seen = Arc::new(Seen { log: self.clone(), source, life: life.clone() });
-        Ok(Arc::new(LogConsumer::new(seen, member::member(self, group, life), settings)))
+        let seen = Seen { log: self.clone(), source, life: life.clone() };
+        Ok((Arc::new(seen), member::member(self, group, life)))
     }
 
     /// How many records a group has yet to settle and commit.

@@ -27,7 +27,15 @@ pub(super) struct Store {
 struct Partition {
     /// The number of the oldest record that is stored.
     base: u64,
-    records: VecDeque<(Message, SystemTime)>,
+    records: VecDeque<Stored>,
+}
+
+#[derive(Debug)]
+struct Stored {
+    message: Message,
+    /// Its size, which is asked for often.
+    bytes: usize,
+    at: SystemTime,
 }
 
 impl Partition {
@@ -73,10 +81,6 @@ impl Store {
         self.partitions.len()
     }
 
-    fn cost(message: &Message) -> usize {
-        message.size() + OVERHEAD
-    }
-
     /// Stores what fits. Once a message of a key does not, no later one of that key is stored. Says to which partitions
     /// something was added.
     pub(super) fn store(&mut self, batch: &[Message], at: SystemTime, grown: &mut [bool]) -> Vec<Result<Receipt>> {
@@ -85,7 +89,8 @@ impl Store {
         let mut receipts = Vec::with_capacity(batch.len());
         for message in batch {
             let skipped = message.key.as_ref().is_some_and(|key| refused.contains(key));
-            if skipped || self.bytes + Self::cost(message) > self.options.bytes && !planted!("unbounded-store") {
+            let bytes = message.size();
+            if skipped || self.bytes + bytes + OVERHEAD > self.options.bytes && !planted!("unbounded-store") {
                 refused.extend(message.key.clone());
                 let text = format!("memory: log {:?} is full", self.options.name);
                 receipts.push(Err(Error::new(ErrorKind::Throttled, text)));
@@ -97,11 +102,11 @@ impl Store {
                 self.turn = (self.turn + 1) % count;
                 self.turn
             };
-            self.bytes += Self::cost(message);
+            self.bytes += bytes + OVERHEAD;
             grown[index] = true;
             let partition = &mut self.partitions[index];
             receipts.push(Ok(Receipt::new(partition.end())));
-            partition.records.push_back((message.clone(), at));
+            partition.records.push_back(Stored { message: message.clone(), bytes, at });
         }
         receipts
     }
@@ -112,7 +117,7 @@ impl Store {
         Ok(match start {
             Start::Earliest => partition.base,
             Start::Latest => partition.end(),
-            Start::At(time) => partition.base + partition.records.partition_point(|(_, at)| at < time) as u64,
+            Start::At(time) => partition.base + partition.records.partition_point(|stored| stored.at < *time) as u64,
             Start::After(strait_core::Position::Number(number)) => number + 1,
             other => {
                 let text = format!("memory: log {:?} has no position {other:?}", self.options.name);
@@ -138,15 +143,20 @@ impl Store {
         let partition = self.partition(index)?;
         let Some(skip) = next.checked_sub(partition.base) else { return Ok(Err(partition.base)) };
         let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(partition.records.len());
-        let mut left = bytes;
-        let mut records = Vec::with_capacity(messages.min(partition.records.len() - skip));
-        for (number, (message, at)) in (next..).zip(partition.records.range(skip..)).take(messages) {
-            if left == 0 {
-                break;
-            }
-            left = left.saturating_sub(message.size());
-            records.push(Record { message: message.clone(), position: number.into(), stored_at: Some(*at) });
-        }
+        let stored = partition.records.range(skip..).take(messages);
+        let mut taken = 0;
+        let fits = |stored: &&Stored| {
+            let fits = taken < bytes;
+            taken += stored.bytes;
+            fits
+        };
+        let count = stored.clone().take_while(fits).count();
+        let record = |(stored, number): (&Stored, u64)| Record {
+            message: stored.message.clone(),
+            position: number.into(),
+            stored_at: Some(stored.at),
+        };
+        let records: Vec<_> = stored.zip(next..).take(count).map(record).collect();
         let behind = (partition.records.len() - skip - records.len()) as u64;
         Ok(Ok((records, behind)))
     }
@@ -155,12 +165,11 @@ impl Store {
     pub(super) fn trim(&mut self) {
         for (index, partition) in self.partitions.iter_mut().enumerate() {
             let Some(settled) = self.groups.values().map(|group| group.next(index)).min() else { return };
-            while partition.base < settled
-                && let Some((message, _)) = partition.records.pop_front()
-            {
-                partition.base += 1;
-                self.bytes -= Self::cost(&message);
-            }
+            let count = usize::try_from(settled.saturating_sub(partition.base)).unwrap_or(usize::MAX);
+            let count = count.min(partition.records.len());
+            self.bytes -= partition.records.range(..count).map(|stored| stored.bytes + OVERHEAD).sum::<usize>();
+            partition.records.drain(..count);
+            partition.base += count as u64;
         }
     }
 

@@ -100,7 +100,12 @@ impl MemoryQueue {
 
     /// Consumes it in a process that a test may kill.
     pub fn consumer_with(&self, settings: QueueSettings, life: Life) -> Arc<dyn Consumer> {
-        Arc::new(QueueConsumer::new(Self { shared: Arc::clone(&self.shared), life }, settings))
+        Arc::new(QueueConsumer::new(self.with_life(life), settings))
+    }
+
+    /// The same queue, as a process sees it that a test may kill.
+    pub fn with_life(&self, life: Life) -> Self {
+        Self { shared: Arc::clone(&self.shared), life }
     }
 
     /// How many messages are stored, leased or not.

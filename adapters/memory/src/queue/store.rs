@@ -30,10 +30,23 @@ pub(super) struct Store {
 #[derive(Debug)]
 struct Stored {
     message: Message,
+    bytes: usize,
     number: u64,
     at: SystemTime,
     deliveries: u32,
     leased_until: Option<Instant>,
+}
+
+impl Stored {
+    #[inline]
+    fn as_leased(&self, place: u32) -> Leased<Handle> {
+        Leased {
+            handle: Handle { place, number: self.number, delivery: self.deliveries },
+            origin: Origin::new(self.number).with_redeliveries(self.deliveries - 1).with_stored_at(self.at),
+            message: self.message.clone(),
+            grant: None,
+        }
+    }
 }
 
 /// A lease: the place of the message, its number, and which delivery it is for.
@@ -105,9 +118,10 @@ impl Store {
             return first;
         }
         self.next += 1;
-        self.bytes += Self::cost(message);
+        let bytes = message.size();
+        self.bytes += bytes + OVERHEAD;
         let key = message.key.clone().filter(|_| self.options.ordering == Ordering::Key);
-        let stored = Stored { message: message.clone(), number, at, deliveries: 0, leased_until: None };
+        let stored = Stored { message: message.clone(), bytes, number, at, deliveries: 0, leased_until: None };
         let (place, _) = self.stored.push(key, stored);
         if !self.is_locked(place) && self.stored.is_first(place) {
             self.visible.push_back(place);
@@ -136,25 +150,29 @@ impl Store {
     /// Leases what is visible, within the budget: of a key at most as many in a row as the options allow.
     pub(super) fn lease(&mut self, budget: Budget, now: Instant) -> Vec<Leased<Handle>> {
         self.sweep(now);
-        let mut leased = Vec::with_capacity(budget.messages.min(self.visible.len()));
+        let until = Some(now + self.options.lease);
+        // Chosen first, so that each is copied once, to where it stays.
+        let mut chosen = Vec::with_capacity(budget.messages.min(self.visible.len()));
         let mut bytes = 0;
-        while leased.len() < budget.messages && bytes < budget.bytes {
-            let Some(first) = self.visible.pop_front() else { break };
-            let mut place = Some(first);
-            for _ in 0..self.options.per_key {
-                let Some(id) = place.filter(|_| leased.len() < budget.messages && bytes < budget.bytes) else { break };
+        while chosen.len() < budget.messages
+            && bytes < budget.bytes
+            && let Some(mut id) = self.visible.pop_front()
+        {
+            for left in (0..self.options.per_key).rev() {
                 let stored = self.stored.get_mut(id).expect("what is visible is stored");
                 stored.deliveries += 1;
-                stored.leased_until = Some(now + self.options.lease);
-                bytes += stored.message.size();
-                let handle = Handle { place: id, number: stored.number, delivery: stored.deliveries };
-                let origin =
-                    Origin::new(stored.number).with_redeliveries(stored.deliveries - 1).with_stored_at(stored.at);
-                leased.push(Leased { message: stored.message.clone(), handle, origin, grant: None });
-                place = self.stored.next(id);
+                stored.leased_until = until;
+                bytes += stored.bytes;
+                chosen.push(id);
+                if left == 0 || chosen.len() >= budget.messages || bytes >= budget.bytes {
+                    break;
+                }
+                let Some(next) = self.stored.next(id) else { break };
+                id = next;
             }
         }
-        leased
+        let leased = |id| self.stored.get(id).expect("it was just chosen").as_leased(id);
+        chosen.into_iter().map(leased).collect()
     }
 
     fn get(&mut self, handle: Handle) -> Option<&mut Stored> {
@@ -170,14 +188,16 @@ impl Store {
     }
 
     pub(super) fn delete(&mut self, handle: Handle) -> Result<()> {
-        let cost = self.get(handle).map(|stored| Self::cost(&stored.message)).ok_or_else(|| self.gone())?;
-        self.bytes -= cost;
+        let bytes = self.get(handle).map(|stored| stored.bytes).ok_or_else(|| self.gone())?;
+        self.bytes -= bytes + OVERHEAD;
         let first = self.stored.previous(handle.place).map(|previous| self.first_of(previous));
         let first = self.stored.remove(handle.place).or(first);
         if let Some(first) = first.filter(|first| !self.is_locked(*first)) {
             self.visible.push_front(first);
         }
-        self.stored.shrink();
+        if self.stored.is_empty() {
+            self.stored.shrink();
+        }
         Ok(())
     }
 

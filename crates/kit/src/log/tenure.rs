@@ -88,20 +88,30 @@ impl Tenure {
     /// Moves records from the pages into `batch`: each is entered in the ledger and claimed.
     fn hand_out(&mut self, number: u32, budget: Budget, bytes: &mut usize, batch: &mut Vec<Received>) {
         while let Some(page) = self.pages.front_mut() {
-            while batch.len() < budget.messages && *bytes < budget.bytes {
-                let Some(Record { message, position, stored_at }) = page.next() else { break };
-                let entry = self.ledger.record(position.clone());
-                if !self.skip.is_empty() && self.skip.remove(&position) {
+            while batch.len() < budget.messages && *bytes < budget.bytes && page.len() > 0 {
+                // As many as fit, up to the next that is to be skipped. Counted first, so that each is moved once.
+                let fits = |record: &&Record| {
+                    let fits = *bytes < budget.bytes && (self.skip.is_empty() || !self.skip.contains(&record.position));
+                    *bytes += if fits { record.message.size() } else { 0 };
+                    fits
+                };
+                let room = budget.messages - batch.len();
+                let count = page.as_slice().iter().take(room).take_while(fits).count();
+                batch.extend(page.by_ref().take(count).map(|Record { message, position, stored_at }| {
+                    let entry = self.ledger.record(position.clone());
+                    let claim = self.grant.claim(Token { source: number, entry });
+                    let origin = Origin::new(position);
+                    let origin = if let Some(time) = stored_at { origin.with_stored_at(time) } else { origin };
+                    Received::new(message, claim, origin)
+                }));
+                if !self.skip.is_empty()
+                    && let Some(record) = page.as_slice().first()
+                    && self.skip.remove(&record.position)
+                {
+                    let entry = self.ledger.record(record.position.clone());
                     self.ledger.settle(entry);
-                    continue;
+                    page.next();
                 }
-                *bytes += message.size();
-                let claim = self.grant.claim(Token { source: number, entry });
-                let mut origin = Origin::new(position);
-                if let Some(time) = stored_at {
-                    origin = origin.with_stored_at(time);
-                }
-                batch.push(Received::new(message, claim, origin));
             }
             if page.len() > 0 {
                 return;
@@ -235,9 +245,7 @@ impl Tenures {
                 continue;
             };
             let was_full = tenure.ledger.span() + settings.page > settings.buffer / owned;
-            for token in run {
-                tenure.ledger.settle(token.entry);
-            }
+            tenure.ledger.settle_all(run.iter().map(|token| token.entry));
             outcomes.extend(std::iter::repeat_with(|| Ok(())).take(run.len()));
             if was_full {
                 tenure.room.notify_one();

@@ -1,19 +1,20 @@
 use std::{
-    fmt,
+    fmt, mem,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use strait_core::{
-    Budget, Consumer, Error, ErrorKind, Guarantees, Observer, Ordering, Received, Result, Token, Unobserved, planted,
+    Budget, Consumer, Error, ErrorKind, Guarantees, Moment, Observer, Ordering, Received, Result, Token, Unobserved,
+    planted,
 };
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
     time::Instant,
 };
 
-use super::{Keeping, Leased, Queue, held::Held, keeper::keep, polls::Polls};
+use super::{Keeping, Leased, Queue, held::Held, keeper::keep, leases::Term, polls::Polls};
 
 /// How a [`QueueConsumer`] works.
 #[derive(Clone, Debug)]
@@ -72,15 +73,35 @@ impl<Q: Queue> QueueConsumer<Q> {
         &self.shared.queue
     }
 
-    fn enter(&self, batch: Vec<Leased<Q::Handle>>, sent: Instant) -> Vec<Received> {
+    fn enter(&self, mut batch: Vec<Leased<Q::Handle>>, sent: Instant) -> Vec<Received> {
         let (counts, keeping) = (self.shared.queue.counts_deliveries(), self.shared.queue.keeping());
         let sent = if planted!("lease-from-reply") { Instant::now() } else { sent }.into_std();
-        let (until, due) = match keeping {
-            Keeping::Ours { lease, .. } => (Some(sent + lease), sent + lease / 3),
-            Keeping::Provider { longest } => (None, sent + longest),
+        let term = match keeping {
+            Keeping::Ours { lease, .. } => {
+                Term { received: sent, until: Some((sent + lease).into()), due: sent + lease / 3 }
+            }
+            Keeping::Provider { longest } => Term { received: sent, until: None, due: sent + longest },
         };
+        let (mut claims, mut again) = (Vec::with_capacity(batch.len()), Vec::new());
         let mut held = self.shared.held();
-        batch.into_iter().filter_map(|leased| held.enter(leased, counts, sent, until, due)).collect()
+        for (index, leased) in batch.iter_mut().enumerate() {
+            if (!counts || leased.origin.redeliveries() > 0) && held.renew(leased, &term) {
+                again.push(index);
+            } else {
+                claims.push(held.enter(leased, &term));
+            }
+        }
+        drop(held);
+        if !again.is_empty() {
+            let mut indices = 0..;
+            batch.retain(|_| indices.next().is_none_or(|index| again.binary_search(&index).is_err()));
+        }
+        let mut received = Vec::with_capacity(batch.len());
+        // Taken out one by one: what is left of a `Leased` is dropped by whoever knows more than this loop.
+        received.extend(batch.iter_mut().zip(claims).map(|(leased, claim)| {
+            Received::new(mem::take(&mut leased.message), claim, mem::take(&mut leased.origin))
+        }));
+        received
     }
 }
 
@@ -119,41 +140,39 @@ impl<Q: Queue> Consumer for QueueConsumer<Q> {
 
     async fn settle(&self, tokens: &[Token]) -> Vec<Result<()>> {
         let lost = || Err(Error::new(ErrorKind::Lost, "the lease is lost, and the message comes again"));
-        let mut outcomes: Vec<Result<()>> = Vec::with_capacity(tokens.len());
-        let (mut known, mut handles) = (Vec::with_capacity(tokens.len()), Vec::with_capacity(tokens.len()));
+        let (mut handles, mut gone) = (Vec::with_capacity(tokens.len()), Vec::new());
         {
-            let (held, now) = (self.shared.held(), Instant::now().into_std());
+            let (held, now) = (self.shared.held(), Moment::from(Instant::now().into_std()));
             for (index, token) in tokens.iter().enumerate() {
-                let handle = held.handle(*token, now);
-                outcomes.push(if handle.is_some() { Ok(()) } else { lost() });
-                if let Some(handle) = handle {
-                    known.push(index);
-                    handles.push(handle);
+                match held.handle(*token, now) {
+                    Some(handle) => handles.push(handle),
+                    None => gone.push(index),
                 }
             }
         }
-        if handles.is_empty() {
-            return outcomes;
-        }
-        let deleted = self.shared.queue.delete(&handles).await;
+        let deleted = if handles.is_empty() { Vec::new() } else { self.shared.queue.delete(&handles).await };
         let missing = || Err(Error::new(ErrorKind::Other, "the provider gave fewer outcomes than it was asked for"));
+        let mut deleted = deleted.into_iter();
+        let mut gone = gone.into_iter().peekable();
         let mut held = self.shared.held();
-        for (index, outcome) in known.into_iter().zip(deleted.into_iter().chain(std::iter::repeat_with(missing))) {
-            let token = tokens[index];
-            outcomes[index] = match outcome {
+        let outcome = |(index, token): (usize, &Token)| {
+            if gone.next_if_eq(&index).is_some() {
+                return lost();
+            }
+            match deleted.next().unwrap_or_else(missing) {
+                Ok(()) => {
+                    held.forget(*token);
+                    Ok(())
+                }
                 Err(error) if is_gone(&error) => {
-                    held.lose(token);
+                    held.lose(*token);
                     lost()
                 }
                 Err(_) if planted!("settle-swallows-failure") => Ok(()),
                 Err(error) => Err(error),
-                Ok(()) => {
-                    held.forget(token);
-                    Ok(())
-                }
-            };
-        }
-        outcomes
+            }
+        };
+        tokens.iter().enumerate().map(outcome).collect()
     }
 
     async fn close(&self) -> Result<()> {

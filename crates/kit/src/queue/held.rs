@@ -1,36 +1,23 @@
-use std::time::{Duration, Instant};
+use std::{
+    mem,
+    time::{Duration, Instant},
+};
 
-use slab::Slab;
-use strait_core::{ClaimState, Grant, Key, Origin, Position, Received, Token, planted};
+use strait_core::{Claim, ClaimState, Moment, Origin, Token, planted};
 
-use super::Leased;
+use super::{
+    Leased,
+    leases::{Lease, Leases, Term},
+};
 
-/// The leases in hand. A token is a place here and the stamp that is found there.
+/// What is in hand.
 ///
 /// No calls and no clock: the consumer brings what was leased, the keeper asks what is due. Messages of one key are
 /// looked for only when one of them is lost or given back, which is rare.
 pub(super) struct Held<H> {
-    leases: Slab<Lease<H>>,
-    /// Grants to be used again.
-    spare: Vec<Grant>,
-    stamp: u64,
+    leases: Leases<H>,
     /// Whether order by key is kept, so that the claims of a key stand and fall together.
     ordered: bool,
-}
-
-struct Lease<H> {
-    stamp: u64,
-    handle: H,
-    grant: Grant,
-    key: Option<Key>,
-    position: Position,
-    received: Instant,
-    /// When it is to be extended.
-    due: Instant,
-    /// How often extending it failed in a row.
-    failures: u32,
-    /// Whether the provider took it away: then there is nothing to release.
-    gone: bool,
 }
 
 /// A lease, by name.
@@ -48,82 +35,50 @@ pub(super) struct Findings<H> {
 
 impl<H: Clone> Held<H> {
     pub(super) fn new(ordered: bool) -> Self {
-        Self { leases: Slab::new(), spare: Vec::new(), stamp: 0, ordered }
+        Self { leases: Leases::new(), ordered }
     }
 
-    /// Takes in what was leased until `until`. A second delivery of a message in hand replaces its handle, and is not
+    /// Whether this is a second delivery of a message in hand: then its handle replaces the one before, and it is not
     /// delivered.
-    pub(super) fn enter(
-        &mut self,
-        leased: Leased<H>,
-        counts: bool,
-        received: Instant,
-        until: Option<Instant>,
-        due: Instant,
-    ) -> Option<Received> {
-        let Leased { message, handle, origin, grant } = leased;
-        if (!counts || origin.redeliveries() > 0)
-            && let Some(place) = self.find(&origin)
-        {
-            let lease = &mut self.leases[place];
-            if lease.grant.renew(until, received) && !planted!("second-delivery-handed-out") {
-                (lease.handle, lease.due, lease.failures) = (handle, due, 0);
-                return None;
-            }
-            self.leases.remove(place); // lost to us meanwhile: this is a delivery of its own
+    pub(super) fn renew(&mut self, leased: &Leased<H>, term: &Term) -> bool {
+        let Some(token) = self.find(&leased.origin) else { return false };
+        let Some(lease) = self.leases.get_mut(token) else { return false };
+        if lease.grant.renew(term.until.map(Instant::from), term.received) && !planted!("second-delivery-handed-out") {
+            lease.again(leased.handle.clone(), term);
+            return true;
         }
-        let grant = grant.unwrap_or_else(|| {
-            self.spare.pop().and_then(|grant| grant.reuse(until)).unwrap_or_else(|| Grant::new(None, until))
-        });
-        self.stamp += 1;
-        let place = self.leases.vacant_entry();
-        let token = token(place.key(), self.stamp);
-        let claim = grant.claim(token);
-        let key = if self.ordered { message.key.clone() } else { None };
-        let position = origin.position().clone();
-        place.insert(Lease {
-            stamp: self.stamp,
-            handle,
-            grant,
-            key,
-            position,
-            received,
-            due,
-            failures: 0,
-            gone: false,
-        });
-        Some(Received::new(message, claim, origin))
+        self.leases.remove(token); // lost to us meanwhile: this is a delivery of its own
+        false
     }
 
-    fn find(&self, origin: &Origin) -> Option<usize> {
-        self.leases.iter().find(|(_, lease)| lease.position == *origin.position()).map(|(place, _)| place)
+    /// Takes in what was leased, and claims it. The message stays where it is: it is large to move.
+    #[inline]
+    pub(super) fn enter(&mut self, leased: &mut Leased<H>, term: &Term) -> Claim {
+        let key = if self.ordered { leased.message.key.clone() } else { None };
+        let position = leased.origin.position().clone();
+        self.leases.add(leased.handle.clone(), leased.grant.take(), key, position, term)
     }
 
-    fn get(&self, token: Token) -> Option<&Lease<H>> {
-        self.leases.get(token.source as usize).filter(|lease| lease.stamp == token.entry)
+    fn find(&self, origin: &Origin) -> Option<Token> {
+        self.leases.iter().find(|(_, lease)| lease.position == *origin.position()).map(|(token, _)| token)
     }
 
     /// The handle of a claim that is ours at `now`.
-    pub(super) fn handle(&self, token: Token, now: Instant) -> Option<H> {
-        let lease = self.get(token)?;
-        (lease.grant.state(|| now) != ClaimState::Lost).then(|| lease.handle.clone())
+    #[inline]
+    pub(super) fn handle(&self, token: Token, now: Moment) -> Option<H> {
+        let lease = self.leases.get(token)?;
+        (lease.grant.state_at(now) != ClaimState::Lost).then(|| lease.handle())
     }
 
     /// It is settled.
+    #[inline]
     pub(super) fn forget(&mut self, token: Token) {
-        if self.get(token).is_some() {
-            let grant = self.leases.remove(token.source as usize).grant;
-            if self.spare.len() <= self.leases.len() {
-                self.spare.push(grant);
-            }
-        }
+        self.leases.settle(token);
     }
 
     /// The provider took it away. The later claims of its key are lost with it. Returns how many are.
     pub(super) fn lose(&mut self, token: Token) -> usize {
-        let Some(lease) = self.leases.get_mut(token.source as usize).filter(|lease| lease.stamp == token.entry) else {
-            return 0;
-        };
+        let Some(lease) = self.leases.get_mut(token) else { return 0 };
         lease.gone = true;
         let own = usize::from(lease.grant.lose());
         own + self.lose_behind(token)
@@ -131,12 +86,12 @@ impl<H: Clone> Held<H> {
 
     /// Loses the claims of the same key that came later. They are still leased, and will be released.
     fn lose_behind(&self, token: Token) -> usize {
-        let Some(key) = self.get(token).and_then(|lease| lease.key.as_ref()) else { return 0 };
+        let Some(key) = self.leases.get(token).and_then(|lease| lease.key.as_ref()) else { return 0 };
         if planted!("lost-key-mates-kept") {
             return 0;
         }
         let behind =
-            self.leases.iter().filter(|(_, lease)| lease.stamp > token.entry && lease.key.as_ref() == Some(key));
+            self.leases.iter().filter(|(other, lease)| other.entry > token.entry && lease.key.as_ref() == Some(key));
         behind.filter(|(_, lease)| lease.grant.lose()).count()
     }
 
@@ -147,7 +102,7 @@ impl<H: Clone> Held<H> {
             .leases
             .iter()
             .filter(|(_, lease)| !lease.gone && lease.grant.until().is_some_and(|until| until <= now))
-            .map(|(place, lease)| token(place, lease.stamp))
+            .map(|(token, _)| token)
             .collect();
         let mut lost: usize = ended.into_iter().map(|token| self.lose(token)).sum();
 
@@ -155,18 +110,17 @@ impl<H: Clone> Held<H> {
             .leases
             .iter()
             .filter(|(_, lease)| lease.grant.is_idle() && !planted!("dropped-claim-kept"))
-            .map(|(place, lease)| token(place, lease.stamp))
+            .map(|(token, _)| token)
             .collect();
         idle.sort_unstable_by_key(|token| token.entry);
         let mut release = Vec::new();
         for token in idle {
-            let lease = &self.leases[token.source as usize];
+            let Some(lease) = self.leases.get(token) else { continue };
             if lease.gone {
-                self.leases.remove(token.source as usize);
-            } else if !self.is_behind(lease) {
+                self.leases.remove(token);
+            } else if !self.is_behind(token, lease) {
                 lost += self.lose_behind(token);
-                let lease = self.leases.remove(token.source as usize);
-                release.push((token, lease.handle));
+                release.extend(self.leases.remove(token).map(|handle| (token, handle)));
             }
         }
         if planted!("release-newest-first") {
@@ -177,9 +131,12 @@ impl<H: Clone> Held<H> {
     }
 
     /// Whether an earlier message of its key is in hand.
-    fn is_behind(&self, lease: &Lease<H>) -> bool {
+    fn is_behind(&self, token: Token, lease: &Lease<H>) -> bool {
         let Some(key) = &lease.key else { return false };
-        self.leases.iter().any(|(_, other)| other.stamp < lease.stamp && other.key.as_ref() == Some(key) && !other.gone)
+        let before = |(other, lease): (Token, &Lease<H>)| {
+            other.entry < token.entry && lease.key.as_ref() == Some(key) && !lease.gone
+        };
+        self.leases.iter().any(before)
     }
 
     /// What is to be extended at `now`: held, due, and not longer in hand than `longest`.
@@ -192,21 +149,19 @@ impl<H: Clone> Held<H> {
                 && lease.grant.state(|| now) != ClaimState::Lost
         };
         let leases = self.leases.iter().filter(|(_, lease)| due(lease));
-        leases.map(|(place, lease)| (token(place, lease.stamp), lease.handle.clone())).collect()
+        leases.map(|(token, lease)| (token, lease.handle())).collect()
     }
 
     /// It was extended. Returns how many claims are lost, if it came too late.
     pub(super) fn extended(&mut self, token: Token, until: Instant, now: Instant, due: Instant) -> usize {
-        let Some(lease) = self.leases.get_mut(token.source as usize).filter(|lease| lease.stamp == token.entry) else {
-            return 0;
-        };
+        let Some(lease) = self.leases.get_mut(token) else { return 0 };
         (lease.due, lease.failures) = (due, 0);
         if lease.grant.renew(Some(until), now) { 0 } else { self.lose(token) }
     }
 
     /// Extending it failed for now. It is tried again after a pause that grows.
     pub(super) fn not_extended(&mut self, token: Token, now: Instant, first: Duration, longest: Duration) {
-        if let Some(lease) = self.leases.get_mut(token.source as usize).filter(|lease| lease.stamp == token.entry) {
+        if let Some(lease) = self.leases.get_mut(token) {
             lease.due = now + first.saturating_mul(1 << lease.failures.min(16)).min(longest);
             lease.failures += 1;
         }
@@ -214,12 +169,9 @@ impl<H: Clone> Held<H> {
 
     /// Gives up everything, oldest first.
     pub(super) fn drain(&mut self) -> Vec<H> {
-        let mut leases: Vec<_> = std::mem::take(&mut self.leases).into_iter().map(|(_, lease)| lease).collect();
-        leases.sort_unstable_by_key(|lease| lease.stamp);
-        leases.into_iter().filter(|lease| !lease.gone).map(|lease| lease.handle).collect()
+        let leases = mem::replace(&mut self.leases, Leases::new());
+        let mut held: Vec<_> = leases.iter().filter(|(_, lease)| !lease.gone).collect();
+        held.sort_unstable_by_key(|(token, _)| token.entry);
+        held.into_iter().map(|(_, lease)| lease.handle()).collect()
     }
-}
-
-fn token(place: usize, stamp: u64) -> Token {
-    Token { source: u32::try_from(place).expect("fewer than 2^32 messages in hand"), entry: stamp }
 }

@@ -3,6 +3,7 @@
 mod consumer;
 mod held;
 mod keeper;
+mod leases;
 mod polls;
 
 use std::{fmt::Debug, time::Duration};

@@ -78,10 +78,9 @@ impl Batch {
 impl Lend for Batch {
     type Parts = Parts;
 
-    fn lend(mut self, home: Home<Parts>) -> (Self, Arc<Shared>) {
+    fn lend(mut self, home: Home<Parts>) -> Self {
         self.home = Some(home);
-        let shared = Arc::clone(&self.shared);
-        (self, shared)
+        self
     }
 }
 

@@ -79,7 +79,7 @@ mod tests {
         let grant = Grant::new(Some("p3".into()), None);
         let message = Message::new(vec![7; payload]).with_header("a", "b");
         let mut item = Item::default();
-        item.fill(Received::new(message, grant.claim(Token::default()), Origin::new(9)));
+        item.fill(&mut vec![Received::new(message, grant.claim(Token::default()), Origin::new(9))].into_iter());
         item.reason = reason.to_owned();
         (item, grant)
     }

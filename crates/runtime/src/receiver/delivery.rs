@@ -36,11 +36,13 @@ pub struct Entry<'a> {
 }
 
 impl<'a> Entry<'a> {
+    #[inline]
     pub(super) fn new(item: &'a Item, shared: &'a Shared) -> Self {
         Self { item, guarantees: &shared.guarantees }
     }
 
     /// The message.
+    #[inline]
     pub fn message(&self) -> &'a Message {
         &self.item.received().message
     }
@@ -84,15 +86,18 @@ impl Delivery {
         Self { item: Some(item), shared, home: None }
     }
 
+    #[inline]
     fn item(&self) -> &Item {
         self.item.as_ref().expect("given up only by a verdict, which consumes the delivery")
     }
 
+    #[inline]
     fn entry(&self) -> Entry<'_> {
         Entry::new(self.item(), &self.shared)
     }
 
     /// The message.
+    #[inline]
     pub fn message(&self) -> &Message {
         self.entry().message()
     }
@@ -143,6 +148,7 @@ impl Delivery {
     }
 
     /// It is processed. Settled soon, with others: if that fails, it comes again.
+    #[inline]
     pub fn ack(mut self) {
         self.settle();
     }
@@ -163,6 +169,7 @@ impl Delivery {
         confirmed.await.unwrap_or_else(|_| Err(Error::new(ErrorKind::Closed, format!("{name}: is closed"))))
     }
 
+    #[inline]
     fn settle(&mut self) {
         if let Some(item) = self.item.take() {
             self.shared.ack(item);
@@ -195,15 +202,26 @@ impl Delivery {
     pub(crate) fn watch(&self) -> Watch {
         self.item().received().claim.watch()
     }
+
+    /// It was dropped without a verdict.
+    #[cold]
+    fn dropped(&mut self, item: Box<Item>) {
+        let item = match self.home.take() {
+            Some(home) => home.take_back(item),
+            None => Some(item),
+        };
+        if let Some(item) = item {
+            self.shared.fail(item, Failure::retry("the delivery was dropped"));
+        }
+    }
 }
 
 impl Lend for Delivery {
     type Parts = Box<Item>;
 
-    fn lend(mut self, home: Home<Box<Item>>) -> (Self, Arc<Shared>) {
+    fn lend(mut self, home: Home<Box<Item>>) -> Self {
         self.home = Some(home);
-        let shared = Arc::clone(&self.shared);
-        (self, shared)
+        self
     }
 }
 
@@ -258,14 +276,10 @@ impl Shared {
 }
 
 impl Drop for Delivery {
+    #[inline]
     fn drop(&mut self) {
-        let Some(item) = self.item.take() else { return };
-        let item = match self.home.take() {
-            Some(home) => home.take_back(item),
-            None => Some(item),
-        };
-        if let Some(item) = item {
-            self.shared.fail(item, Failure::retry("the delivery was dropped"));
+        if let Some(item) = self.item.take() {
+            self.dropped(item);
         }
     }
 }

@@ -1,18 +1,20 @@
 use std::{
+    cell::LazyCell,
     collections::{BTreeMap, VecDeque},
     mem,
-    time::Duration,
+    time::{self, Duration},
 };
 
 use strait_core::{
-    Budget, ClaimState, Error, ErrorKind, Key, Measure, Observer as _, Ordering, Received, Result, Token, planted,
+    Budget, ClaimState, Error, ErrorKind, Key, Measure, Moment, Observer as _, Ordering, Received, Result, Token,
+    planted,
 };
 use strait_lanes::Lanes;
 use tokio::time::Instant;
 
 use super::{
     DeadLetter, ReceiverSettings,
-    item::{Item, Next, now},
+    item::{Item, Next, after, now},
 };
 use crate::{Backoff, Failure, failure::Then};
 
@@ -43,6 +45,8 @@ pub(super) struct Desk {
     doomed: Vec<Box<Item>>,
     /// Boxes to be used again.
     spare: Vec<Box<Item>>,
+    /// When the claim ends that was started last, in both forms: claims that came together mostly end together.
+    ends: Option<(Moment, time::Instant)>,
     /// How many tasks wait for something to be ready.
     pub(super) waiting: usize,
     /// Whether the driver sleeps and would settle at once.
@@ -80,6 +84,7 @@ impl Desk {
             over: Vec::new(),
             doomed: Vec::new(),
             spare: Vec::new(),
+            ends: None,
             waiting: 0,
             idle: false,
             phase: Phase::Open,
@@ -111,6 +116,7 @@ impl Desk {
     }
 
     /// Whether a task that waits would find something.
+    #[inline]
     pub(super) fn has_news(&self) -> bool {
         (!self.ready.is_empty() && self.running < self.settings.in_flight) || self.is_finished()
     }
@@ -125,22 +131,30 @@ impl Desk {
         }
         self.settings.meter.observe(Measure::Received(batch.len()));
         let ordered = self.settings.ordering == Ordering::Key && !planted!("no-lanes");
-        for received in batch {
-            let key = if ordered { received.message.key.clone() } else { None };
+        let mut batch = batch.into_iter();
+        while batch.len() > 0 {
             let mut item = self.spare.pop().unwrap_or_default();
-            item.fill(received);
+            item.fill(&mut batch);
+            let key = if ordered { item.received().message.key.clone() } else { None };
             self.held += 1;
             self.bytes += item.bytes;
-            if key.is_some() {
-                let (place, _) = self.lanes.push(key, None);
-                item.lane = Some(place);
+            if key.is_none() {
+                self.ready.push_back(item);
+                continue;
             }
-            self.line_up(item);
+            let (place, is_first) = self.lanes.push(key, None);
+            item.lane = Some(place);
+            if is_first {
+                self.ready.push_back(item);
+            } else if let Some(waiting) = self.lanes.get_mut(place) {
+                *waiting = Some(item);
+            }
         }
         self.observe_buffer();
     }
 
     /// Makes a message ready, once nothing is before it in its lane.
+    #[inline]
     fn line_up(&mut self, item: Box<Item>) {
         match item.lane {
             Some(place) if !self.lanes.is_first(place) => {
@@ -153,10 +167,11 @@ impl Desk {
     }
 
     /// The next message to work on. Skips what is being taken away.
-    pub(super) fn hand_out(&mut self) -> Option<Box<Item>> {
+    #[inline]
+    pub(super) fn hand_out(&mut self, now: impl Fn() -> time::Instant) -> Option<Box<Item>> {
         while self.running < self.settings.in_flight {
             let item = self.ready.pop_front()?;
-            if let Some(item) = self.start(item) {
+            if let Some(item) = self.start(item, &now) {
                 return Some(item);
             }
         }
@@ -166,8 +181,9 @@ impl Desk {
     /// The next messages to work on: of a key as many in a row as there are, since a batch ends as one.
     pub(super) fn hand_out_batch(&mut self, max: usize) -> Vec<Box<Item>> {
         let mut batch = Vec::with_capacity(max.min(self.ready.len()));
+        let now = LazyCell::new(now);
         while batch.len() < max
-            && let Some(item) = self.hand_out()
+            && let Some(item) = self.hand_out(|| *now)
         {
             let mut place = item.lane;
             batch.push(item);
@@ -177,7 +193,7 @@ impl Desk {
                 && let Some(follower) = self.lanes.get_mut(next).and_then(Option::take)
             {
                 place = Some(next);
-                match self.start(follower) {
+                match self.start(follower, || *now) {
                     Some(follower) => batch.push(follower),
                     None => break,
                 }
@@ -186,8 +202,15 @@ impl Desk {
         batch
     }
 
-    fn start(&mut self, mut item: Box<Item>) -> Option<Box<Item>> {
-        if !item.claim().start(now) {
+    #[inline]
+    fn start(&mut self, mut item: Box<Item>, now: impl Fn() -> time::Instant) -> Option<Box<Item>> {
+        let ends = &mut self.ends;
+        let over = |until| {
+            let known = ends.filter(|(last, _)| *last == until);
+            let (_, end) = *ends.insert(known.unwrap_or_else(|| (until, until.into())));
+            now() >= end
+        };
+        if !item.claim().start_unless(over) {
             self.lose(item);
             return None;
         }
@@ -197,6 +220,7 @@ impl Desk {
     }
 
     /// Takes back a message that is done with. Returns whether the driver should know.
+    #[inline]
     pub(super) fn ack(&mut self, item: Box<Item>) -> bool {
         self.running -= 1;
         if self.phase == Phase::Ended {
@@ -259,7 +283,7 @@ impl Desk {
     fn pause(&mut self, mut item: Box<Item>, next: Next, pause: Duration) {
         item.next = next;
         self.pauses += 1;
-        self.paused.insert((Instant::now() + pause, self.pauses), item);
+        self.paused.insert((after(pause), self.pauses), item);
     }
 
     /// Ends the attempts at a message, as policy says.
@@ -323,8 +347,9 @@ impl Desk {
     pub(super) fn settled(&mut self, batch: &mut Vec<Box<Item>>, outcomes: Vec<Result<()>>) {
         let mut count = 0;
         let missing = || Err(Error::new(ErrorKind::Other, "the provider gave fewer outcomes than it was asked for"));
-        for (mut item, outcome) in batch.drain(..).zip(outcomes.into_iter().chain(std::iter::repeat_with(missing))) {
-            match outcome {
+        let mut outcomes = outcomes.into_iter();
+        for mut item in batch.drain(..) {
+            match outcomes.next().unwrap_or_else(missing) {
                 Ok(()) => {
                     count += 1;
                     if let Some(confirm) = item.confirm.take() {
@@ -504,12 +529,8 @@ impl Desk {
 
     /// Forgets a message, and lets the next of its lane start. Dropping its claim gives it back, unless it is settled.
     fn leave(&mut self, mut item: Box<Item>) {
-        if let Some(confirm) = item.confirm.take() {
-            let error = Error::new(
-                ErrorKind::Lost,
-                format!("{}: the claim was lost before it was settled", self.settings.name),
-            );
-            let _ = confirm.send(Err(error)); // nobody waits any more
+        if item.confirm.is_some() {
+            self.unconfirmed(&mut item);
         }
         self.held -= 1;
         self.bytes -= item.bytes;
@@ -524,6 +545,18 @@ impl Desk {
             && let Some(item) = self.lanes.get_mut(next).and_then(Option::take)
         {
             self.ready.push_back(item);
+        }
+    }
+
+    /// Tells who waits for the settlement of a message that there will be none.
+    #[cold]
+    fn unconfirmed(&self, item: &mut Item) {
+        if let Some(confirm) = item.confirm.take() {
+            let error = Error::new(
+                ErrorKind::Lost,
+                format!("{}: the claim was lost before it was settled", self.settings.name),
+            );
+            let _ = confirm.send(Err(error)); // nobody waits any more
         }
     }
 

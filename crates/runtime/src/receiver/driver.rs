@@ -4,7 +4,12 @@ use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use strait_core::{Budget, Consumer, Error, ErrorKind, Guarantees, Measure, Observer as _, Received, Result, planted};
 use tokio::time::{self, Instant, MissedTickBehavior};
 
-use super::{DeadLetter, Oversize, burial::bury, item::Item, shared::Shared};
+use super::{
+    DeadLetter, Oversize,
+    burial::bury,
+    item::{Item, after},
+    shared::Shared,
+};
 use crate::{Backoff, Meter};
 
 /// What was to be settled, and how that went.
@@ -29,7 +34,8 @@ pub(super) struct Driver {
     pub(super) meter: Meter,
 }
 
-/// Tells everybody that it is over, also when the runtime drops the task or a provider panics in it.
+/// Tells everybody that it is over, also when the runtime drops the task, even before its first turn, or a provider
+/// panics in it.
 struct Ending(Arc<Shared>);
 
 impl Drop for Ending {
@@ -39,12 +45,15 @@ impl Drop for Ending {
 }
 
 impl Driver {
-    pub(super) async fn run(self) {
+    /// The task. What it ends by is made here and not in it, so that a runtime that never runs it ends it too.
+    pub(super) fn run(self) -> impl Future<Output = ()> + Send {
         let ending = Ending(Arc::clone(&self.shared));
-        let receiving = self.drive().await;
-        let closed = self.close(receiving).await;
-        self.shared.end(closed);
-        drop(ending);
+        async move {
+            let receiving = self.drive().await;
+            let closed = self.close(receiving).await;
+            self.shared.end(closed);
+            drop(ending);
+        }
     }
 
     /// Runs until the receiver is closed, and drained or out of time. Returns the `receive` that is still under way.
@@ -85,7 +94,7 @@ impl Driver {
                     if desk.is_empty() {
                         return receiving;
                     }
-                    deadline.get_or_insert_with(|| Instant::now() + self.drain);
+                    deadline.get_or_insert_with(|| after(self.drain));
                 }
                 desk.idle = settling.is_none();
                 (desk.due(), !desk.is_empty())

@@ -1,3 +1,5 @@
+use std::{time::Duration, vec};
+
 use strait_core::{Claim, ClaimState, Received, Result};
 use tokio::{sync::oneshot, time::Instant};
 
@@ -37,19 +39,26 @@ pub(super) enum Next {
 }
 
 impl Item {
-    pub(super) fn fill(&mut self, received: Received) {
-        self.bytes = received.message.size();
-        self.received = Some(received);
+    /// Takes the next message out of `batch`, if there is one. Straight from there to here: a message is large to move.
+    #[inline]
+    pub(super) fn fill(&mut self, batch: &mut vec::IntoIter<Received>) {
+        if self.received.is_none() {
+            self.received = batch.next();
+        }
+        self.bytes = self.received.as_ref().map_or(0, |received| received.message.size());
         (self.lane, self.attempt, self.next, self.failures, self.stalled) = (None, 0, Next::Work, 0, false);
     }
 
     /// Drops the message and its claim: gives it back, unless it is settled.
+    #[inline]
     pub(super) fn empty(&mut self) {
         self.received = None;
-        self.reason = String::new();
-        self.confirm = None;
+        if self.reason.capacity() > 0 {
+            self.reason = String::new();
+        }
     }
 
+    #[inline]
     pub(crate) fn received(&self) -> &Received {
         self.received.as_ref().expect("an item in use holds a message")
     }
@@ -65,6 +74,13 @@ impl Item {
     pub(crate) fn state(&self) -> ClaimState {
         self.claim().state(now)
     }
+}
+
+/// The end of a pause that begins now. Nobody waits for the end of one that is longer than clocks can count.
+pub(super) fn after(pause: Duration) -> Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    let now = Instant::now();
+    now.checked_add(pause).unwrap_or_else(|| now + FAR)
 }
 
 /// The time as claims count it.

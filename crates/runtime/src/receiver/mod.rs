@@ -117,7 +117,7 @@ impl Receiver {
         loop {
             {
                 let mut desk = self.shared().desk();
-                if let Some(item) = desk.hand_out() {
+                if let Some(item) = desk.hand_out(now) {
                     self.shared().tell(&desk);
                     drop(desk);
                     return Ok(Some(Delivery::new(item, Arc::clone(self.shared()))));
@@ -226,7 +226,7 @@ impl Receiver {
         self.handle.drain
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.handle.shared
     }
 }

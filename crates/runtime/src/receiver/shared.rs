@@ -36,11 +36,13 @@ impl Shared {
         }
     }
 
+    #[inline]
     pub(super) fn desk(&self) -> MutexGuard<'_, Desk> {
         self.desk.lock().expect("nothing panics while holding this")
     }
 
     /// Wakes one task that waits, if there is something for it. It passes the word on.
+    #[inline]
     pub(super) fn tell(&self, desk: &Desk) {
         if desk.waiting > 0 && desk.has_news() {
             self.ready.notify_one();

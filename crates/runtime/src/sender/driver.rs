@@ -6,7 +6,7 @@ use tokio::time::{self, Instant, MissedTickBehavior};
 use tracing::Instrument as _;
 
 use super::{
-    Shared,
+    shared::Shared,
     state::{Request, State},
 };
 
@@ -16,8 +16,11 @@ const SWEEP: Duration = Duration::from_millis(500);
 /// How much longer than its messages a request may take: an outcome is known a second after the deadline.
 const GRACE: Duration = Duration::from_millis(400);
 
-/// Ends every message if the task is dropped, by the runtime or because the last waits for nothing.
-struct Ending(Arc<Shared>);
+/// How long a provider may take to disconnect.
+const CLOSE: Duration = Duration::from_secs(30);
+
+/// Ends every message if the task is dropped: by the runtime, even before its first turn, or because it panicked.
+pub(super) struct Ending(pub(super) Arc<Shared>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
@@ -25,54 +28,47 @@ impl Drop for Ending {
         if abandoned > 0 {
             tracing::warn!(sender = %self.0.name, abandoned, "messages were accepted and not sent");
         }
-        self.0.end(Err(Error::new(
-            ErrorKind::Closed,
-            format!("{}: its task was dropped before it was closed", self.0.name),
-        )));
+        self.0.end(Err(self.0.error(ErrorKind::Closed, "its task was dropped before it was closed")));
     }
 }
 
 /// The task behind a [`Sender`](super::Sender): takes requests out and brings their outcomes, until it is closed and
 /// empty.
-pub(super) async fn drive(shared: Arc<Shared>, producer: Arc<dyn Producer>, requests: usize) {
-    let ending = Ending(Arc::clone(&shared));
+pub(super) async fn drive(ending: Ending, producer: Arc<dyn Producer>, requests: usize) {
+    let shared = &ending.0;
     let mut under_way = FuturesUnordered::new();
+    let mut finished: Option<(Request, Vec<Result<Receipt>>)> = None;
     let mut spare: Vec<Request> = Vec::new();
     let mut sweep = time::interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut swept = false;
     loop {
-        let due = {
-            let mut state = shared.state();
-            let mut request = spare.pop().unwrap_or_default();
-            while under_way.len() < requests && state.next_request(&mut request) {
-                under_way.push(send(Arc::clone(&producer), request));
-                request = spare.pop().unwrap_or_default();
-            }
-            spare.push(request);
-            let planted = planted!("close-without-flush") && state.closed;
-            if planted || (state.closed && state.is_empty()) {
-                break;
-            }
-            state.idle = under_way.is_empty();
-            if under_way.len() < requests { state.due() } else { None }
-        };
-        tokio::select! {
-            biased;
-            Some((mut request, outcomes)) = under_way.next() => {
-                shared.change(|state, news| {
-                    state.tick(false, news);
-                    state.finish(&mut request, outcomes, news);
-                });
+        let rest = shared.change(|state, news| {
+            state.tick(std::mem::take(&mut swept), news);
+            if let Some((mut request, outcomes)) = finished.take() {
+                state.finish(&mut request, outcomes, news);
                 spare.push(request);
             }
+            while under_way.len() < requests {
+                let mut request = spare.pop().unwrap_or_default();
+                if !state.next_request(&mut request, news) {
+                    spare.push(request);
+                    break;
+                }
+                under_way.push(send(Arc::clone(&producer), request));
+            }
+            state.rest(under_way.len() < requests)
+        });
+        let Some(rest) = rest else { break };
+        tokio::select! {
+            biased;
+            Some(request) = under_way.next() => finished = Some(request),
             () = shared.work.notified() => {}
-            () = sleep_until(due) => shared.change(|state, news| state.tick(false, news)),
-            _ = sweep.tick() => shared.change(|state, news| state.tick(true, news)),
+            () = sleep_until(rest.due) => {}
+            _ = sweep.tick(), if rest.holds => swept = true,
         }
     }
-    let closed = producer.close().await;
-    shared.end(closed);
-    drop(ending);
+    shared.end(close(&*producer, shared).await);
 }
 
 /// One request, in bounded time, whatever the provider does.
@@ -83,7 +79,8 @@ async fn send(producer: Arc<dyn Producer>, mut request: Request) -> (Request, Ve
     let patience =
         request.deadline.map_or(SWEEP, |deadline| deadline.saturating_duration_since(Instant::now())) + GRACE;
     let span = tracing::debug_span!("send", messages = request.messages.len());
-    let calling = AssertUnwindSafe(producer.send(&request.messages)).catch_unwind();
+    // Called inside, since a provider may panic before there is a future.
+    let calling = AssertUnwindSafe(async { producer.send(&request.messages).await }).catch_unwind();
     let lost = |kind, text: &str| vec![Err(Error::new(kind, text).into_ambiguous()); request.messages.len()];
     let outcomes = match time::timeout(patience, calling).instrument(span).await {
         Ok(Ok(outcomes)) => outcomes,
@@ -91,6 +88,16 @@ async fn send(producer: Arc<dyn Producer>, mut request: Request) -> (Request, Ve
         Err(_) => lost(ErrorKind::Unavailable, "the provider did not answer before the deadline"),
     };
     (request, outcomes)
+}
+
+/// Disconnects, in bounded time, whatever the provider does.
+async fn close(producer: &dyn Producer, shared: &Shared) -> Result<()> {
+    let closing = AssertUnwindSafe(async { producer.close().await }).catch_unwind();
+    match time::timeout(CLOSE, closing).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(shared.error(ErrorKind::Other, "the provider panicked while closing")),
+        Err(_) => Err(shared.error(ErrorKind::Unavailable, format_args!("did not close within {CLOSE:?}"))),
+    }
 }
 
 async fn sleep_until(due: Option<Instant>) {

@@ -3,25 +3,25 @@
 mod driver;
 mod ids;
 mod settings;
+mod shared;
 mod state;
 mod ticket;
 
-use std::{
-    error, fmt,
-    sync::{Arc, Mutex, MutexGuard},
-};
+use std::{error, fmt, sync::Arc};
 
 use strait_core::{Error, ErrorKind, Key, Limits, Message, Plan, Producer, Receipt, Result, planted, reserved};
 use tokio::{
     runtime::Handle,
-    sync::{Notify, Semaphore, SemaphorePermit, TryAcquireError, watch},
+    sync::{SemaphorePermit, TryAcquireError},
 };
 
 pub use settings::{AfterFailure, SenderSettings};
 pub use ticket::{Outcome, Pending};
 
 use crate::State as Condition;
-use state::{News, State};
+use driver::Ending;
+use shared::Shared;
+use state::State;
 
 /// Sends messages in batches, in order of their keys, and tries again what failed for a moment.
 ///
@@ -49,64 +49,6 @@ impl Drop for Open {
     }
 }
 
-/// What handles, outcomes and the driver share.
-#[derive(Debug)]
-struct Shared {
-    name: Arc<str>,
-    buffer_bytes: usize,
-    state: Mutex<State>,
-    /// Bytes of the buffer that are free. Whoever waits for room is served in turn.
-    room: Semaphore,
-    /// Something is for the driver to do.
-    work: Notify,
-    /// A flush may be over.
-    flushed: Notify,
-    ended: watch::Sender<Option<Result<()>>>,
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while holding this")
-    }
-
-    /// Changes the state, and then tells those whom it concerns.
-    fn change<T>(&self, change: impl FnOnce(&mut State, &mut News) -> T) -> T {
-        let mut news = News::default();
-        let result = change(&mut self.state(), &mut news);
-        if news.freed > 0 {
-            self.room.add_permits(news.freed);
-        }
-        if news.flushed {
-            self.flushed.notify_waiters();
-        }
-        for waker in news.wakers {
-            waker.wake();
-        }
-        result
-    }
-
-    fn close(&self) {
-        self.state().closed = true;
-        self.room.close();
-        self.work.notify_one();
-    }
-
-    /// It is over. Only the first call counts.
-    fn end(&self, outcome: Result<()>) {
-        self.close();
-        self.flushed.notify_waiters();
-        self.ended.send_if_modified(|ended| {
-            let first = ended.is_none();
-            ended.get_or_insert(outcome);
-            first
-        });
-    }
-
-    fn error(&self, kind: ErrorKind, text: impl fmt::Display) -> Error {
-        Error::new(kind, format!("{}: {text}", self.name))
-    }
-}
-
 impl Sender {
     /// Sends to `producer`. Must be called inside a Tokio runtime, which drives it from then on.
     ///
@@ -114,21 +56,16 @@ impl Sender {
     ///
     /// [`ErrorKind::Config`] names the setting that cannot be used, or says that there is no runtime.
     pub fn new(producer: Arc<dyn Producer>, settings: SenderSettings) -> Result<Self> {
-        settings.check()?;
+        let limits = producer.limits();
+        settings.check(limits)?;
         let runtime = Handle::try_current().map_err(|error| {
             Error::new(ErrorKind::Config, format!("{}: needs a Tokio runtime", settings.name)).with_source(error)
         })?;
-        let (limits, requests) = (producer.limits(), settings.requests);
-        let shared = Arc::new(Shared {
-            name: Arc::clone(&settings.name),
-            buffer_bytes: settings.buffer_bytes,
-            room: Semaphore::new(settings.buffer_bytes),
-            state: Mutex::new(State::new(settings, limits)),
-            work: Notify::new(),
-            flushed: Notify::new(),
-            ended: watch::Sender::new(None),
-        });
-        runtime.spawn(driver::drive(Arc::clone(&shared), Arc::clone(&producer), requests));
+        let requests = settings.requests;
+        let shared = Arc::new(Shared::new(settings, limits));
+        // Made here and not in the task, so that a runtime that never runs the task ends the messages too.
+        let ending = Ending(Arc::clone(&shared));
+        runtime.spawn(driver::drive(ending, Arc::clone(&producer), requests));
         Ok(Self { handle: Arc::new(Open { shared, producer, limits }) })
     }
 
@@ -142,9 +79,12 @@ impl Sender {
     /// [`ErrorKind::Closed`] once closed, or while its key is paused. Nothing else is touched, and no key is paused.
     pub async fn enqueue(&self, message: Message) -> Result<Pending> {
         let (plan, cost) = self.plan(&message)?;
-        let Ok(room) = self.shared().room.acquire_many(cost).await else {
-            return Err(self.shared().error(ErrorKind::Closed, "is closed"));
-        };
+        let shared = self.shared();
+        if let Ok(room) = shared.room.try_acquire_many(cost) {
+            return self.accept(message, plan, room);
+        }
+        shared.state().check(&message)?; // what will be refused does not wait first
+        let room = shared.room.acquire_many(cost).await.map_err(|_| shared.is_closed())?;
         self.accept(message, plan, room)
     }
 
@@ -158,9 +98,7 @@ impl Sender {
         match self.shared().room.try_acquire_many(cost) {
             Ok(room) => self.accept(message, plan, room).map_err(TryEnqueueError::Refused),
             Err(TryAcquireError::NoPermits) => Err(TryEnqueueError::Full(message)),
-            Err(TryAcquireError::Closed) => {
-                Err(TryEnqueueError::Refused(self.shared().error(ErrorKind::Closed, "is closed")))
-            }
+            Err(TryAcquireError::Closed) => Err(TryEnqueueError::Refused(self.shared().is_closed())),
         }
     }
 
@@ -189,15 +127,12 @@ impl Sender {
 
     fn accept(&self, message: Message, plan: Plan, room: SemaphorePermit<'_>) -> Result<Pending> {
         let cost = room.num_permits();
-        let mut state = self.shared().state();
-        let ticket = state.accept(message, plan, cost)?;
-        let idle = std::mem::take(&mut state.idle);
-        drop(state);
+        let (ticket, wake) = self.shared().state().accept(message, plan, cost)?;
         room.forget(); // given back with the outcome
         if planted!("unbounded-sender-buffer") {
             self.shared().room.add_permits(cost);
         }
-        if idle {
+        if wake {
             self.shared().work.notify_one();
         }
         Ok(Pending::new(ticket, Arc::clone(self.shared())))
@@ -240,18 +175,18 @@ impl Sender {
         struct Flushing<'a>(&'a Shared);
         impl Drop for Flushing<'_> {
             fn drop(&mut self) {
-                self.0.state().end_flush();
+                self.0.state().flushes.end();
             }
         }
         let shared = self.shared();
-        let generation = shared.state().begin_flush();
+        let generation = shared.state().flushes.begin();
         let _flushing = Flushing(shared);
         shared.work.notify_one();
         loop {
             let flushed = shared.flushed.notified();
             let mut flushed = std::pin::pin!(flushed);
             flushed.as_mut().enable();
-            if shared.state().is_flushed(generation) {
+            if shared.state().flushes.is_over(generation) {
                 return Ok(());
             }
             if shared.ended.borrow().is_some() {

@@ -1,6 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
-use strait_core::{Error, ErrorKind, Observer, Result, Unobserved};
+use strait_core::{Error, ErrorKind, Limits, Observer, Result, Unobserved};
+use tokio::sync::Semaphore;
 
 use crate::Backoff;
 
@@ -16,7 +17,7 @@ pub struct SenderSettings {
     /// How long a message may wait for others to share its request. Default: none; while requests are under way,
     /// batches form by themselves.
     pub linger: Duration,
-    /// How long to try, from acceptance. The outcome is known at most a second later. Default: 2 minutes.
+    /// How long to try, from acceptance, at most a year. The outcome is known at most a second later. Default: 2 minutes.
     pub deadline: Duration,
     /// The pauses between attempts.
     pub backoff: Backoff,
@@ -55,24 +56,35 @@ impl Default for SenderSettings {
     }
 }
 
+/// The longest deadline. Every clock can count that far.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The largest buffer: what a semaphore can count, and hand out at once.
+const LARGEST: usize =
+    if Semaphore::MAX_PERMITS < u32::MAX as usize { Semaphore::MAX_PERMITS } else { u32::MAX as usize };
+
 impl SenderSettings {
-    pub(super) fn check(&self) -> Result<()> {
+    /// Checks every field, and that the provider's requests can hold anything.
+    pub(super) fn check(&self, limits: Limits) -> Result<()> {
         let wrong =
             |field: &str, rule: &str| Err(Error::new(ErrorKind::Config, format!("{}: {field}: {rule}", self.name)));
-        if self.buffer_bytes == 0 || self.buffer_bytes > u32::MAX as usize {
-            return wrong("buffer_bytes", "must be 1 to 4294967295");
+        if self.buffer_bytes == 0 || self.buffer_bytes > LARGEST {
+            return wrong("buffer_bytes", &format!("must be 1 to {LARGEST}"));
         }
         if self.requests == 0 {
             return wrong("requests", "must be at least 1");
         }
-        if self.deadline.is_zero() {
-            return wrong("deadline", "must be longer than nothing");
+        if self.deadline.is_zero() || self.deadline > LONGEST {
+            return wrong("deadline", "must be longer than nothing, and at most a year");
         }
         if self.linger >= self.deadline {
             return wrong("linger", "must be shorter than the deadline");
         }
         if self.backoff.first > self.backoff.longest {
             return wrong("backoff.first", "must not be longer than backoff.longest");
+        }
+        if limits.messages == 0 || limits.bytes == 0 {
+            return wrong("limits", "the provider says that a request of it holds nothing");
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::{
 use slab::Slab;
 use strait_core::{Error, Receipt, Result};
 
-use super::Shared;
+use super::shared::Shared;
 
 /// What became of a message. Every accepted message has exactly one.
 #[derive(Clone, Debug)]

@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 pub use context::Context;
 pub(crate) use slot::{Home, Lend, Settle};
 
-use crate::{Batch, Delivery, Failure, Receiver};
+use crate::{Batch, Delivery, Failure, Receiver, receiver::Shared};
 use slot::Slot;
 
 /// Works on what a receiver receives.
@@ -216,7 +216,12 @@ where
     while let Some(delivery) = receiver.recv().await? {
         let context = context(Some(delivery.watch()), delivery.attempt(), timeout);
         let span = tracing::debug_span!("attempt", position = %delivery.origin().position(), attempt = context.attempt);
-        attempt(&slot, handler, delivery, context).instrument(span).await;
+        // A span that nobody asked for is not entered: that would cost as much as the rest of this loop.
+        if span.is_disabled() {
+            attempt(&slot, receiver.shared(), handler, delivery, context).await;
+        } else {
+            attempt(&slot, receiver.shared(), handler, delivery, context).instrument(span).await;
+        }
     }
     Ok(())
 }
@@ -230,7 +235,7 @@ where
     while let Some(batch) = receiver.recv_batch(max).await? {
         let context = context(batch.watch(), batch.attempt(), timeout);
         let span = tracing::debug_span!("batch", messages = batch.len(), attempt = context.attempt);
-        attempt(&slot, handler, batch, context).instrument(span).await;
+        attempt(&slot, receiver.shared(), handler, batch, context).instrument(span).await;
     }
     Ok(())
 }
@@ -239,36 +244,30 @@ fn context(watch: Option<strait_core::Watch>, attempt: u32, timeout: Option<Dura
     Context { watch, attempt, deadline: timeout.map(|timeout| Instant::now() + timeout) }
 }
 
-/// Lends `lent` to the handler, and ends the attempts at it as the handler did.
-async fn attempt<D, H, F>(slot: &Arc<Slot<D::Parts>>, handler: &H, lent: D, context: Context)
+/// Lends `lent` to the handler, calls it until it ends, panics or is out of time, and ends the attempts as it did.
+async fn attempt<D, H, F>(slot: &Arc<Slot<D::Parts>>, shared: &Shared, handler: &H, lent: D, context: Context)
 where
     D: Lend,
     H: Fn(D, Context) -> F,
     F: Future<Output = Result<(), Failure>>,
 {
-    let (lent, loan) = slot.lend(lent);
-    let outcome = call(handler, lent, context).await;
-    loan.end(outcome);
-}
-
-/// Calls the handler, until it ends, panics or is out of time. It is dropped when this returns.
-async fn call<D, H, F>(handler: &H, lent: D, context: Context) -> Result<(), Failure>
-where
-    H: Fn(D, Context) -> F,
-    F: Future<Output = Result<(), Failure>>,
-{
     let deadline = context.deadline;
-    let mut running = pin!(AssertUnwindSafe(async { handler(lent, context).await }).catch_unwind());
-    // Most handlers of a fast service end at once: no timer for them.
-    let ended = match poll_fn(|task| Poll::Ready(running.as_mut().poll(task))).await {
-        Poll::Ready(ended) => ended,
-        Poll::Pending => match deadline {
-            None => running.await,
-            Some(deadline) => match timeout_at(deadline, running).await {
-                Ok(ended) => ended,
-                Err(_) => return Err(Failure::retry("the handler took longer than its time-out")),
+    let (lent, loan) = slot.lend(lent, shared);
+    let outcome = {
+        let mut running = pin!(AssertUnwindSafe(async { handler(lent, context).await }).catch_unwind());
+        // Most handlers of a fast service end at once: no timer for them.
+        let ended = match poll_fn(|task| Poll::Ready(running.as_mut().poll(task))).await {
+            Poll::Ready(ended) => Some(ended),
+            Poll::Pending => match deadline {
+                None => Some(running.await),
+                Some(deadline) => timeout_at(deadline, running).await.ok(),
             },
-        },
-    };
-    ended.unwrap_or_else(|_| Err(Failure::retry("the handler panicked")))
+        };
+        match ended {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(_)) => Err(Failure::retry("the handler panicked")),
+            None => Err(Failure::retry("the handler took longer than its time-out")),
+        }
+    }; // here the handler is dropped, and with it what it was lent
+    loan.end(outcome);
 }

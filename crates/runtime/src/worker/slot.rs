@@ -1,4 +1,7 @@
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
 
 use crate::{Failure, receiver::Shared};
 
@@ -7,8 +10,8 @@ pub(crate) trait Lend: Sized {
     /// What comes back of it.
     type Parts: Settle;
 
-    /// Lends it: dropped, it goes back to `home`. Also returns who hears of its end.
-    fn lend(self, home: Home<Self::Parts>) -> (Self, Arc<Shared>);
+    /// Lends it: dropped, it goes back to `home`.
+    fn lend(self, home: Home<Self::Parts>) -> Self;
 }
 
 /// What came back of a loan, to be ended.
@@ -20,43 +23,33 @@ pub(crate) trait Settle {
 /// Where what a worker lends to a handler comes back to, so that the handler's result decides what becomes of it.
 #[derive(Debug)]
 pub(crate) struct Slot<P> {
-    state: Mutex<State<P>>,
-}
-
-#[derive(Debug)]
-struct State<P> {
-    /// Which loan is open. One that ended later than its handler is not taken back.
-    loan: u64,
-    back: Option<P>,
+    /// Which loan is open, or else the next. Changed only by the worker, with what came back locked.
+    loan: AtomicU64,
+    back: Mutex<Option<P>>,
 }
 
 impl<P: Settle> Slot<P> {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { loan: 0, back: None }) })
+        Arc::new(Self { loan: AtomicU64::new(0), back: Mutex::new(None) })
     }
 
-    /// Lends something out.
-    pub(super) fn lend<D: Lend<Parts = P>>(self: &Arc<Self>, lent: D) -> (D, Loan<'_, P>) {
-        let loan = {
-            let mut state = self.state();
-            state.loan += 1;
-            state.loan
-        };
-        let (lent, shared) = lent.lend(Home { slot: Arc::clone(self), loan });
-        (lent, Loan { slot: self, shared })
+    /// Lends out something of `shared`.
+    pub(super) fn lend<'a, D: Lend<Parts = P>>(self: &'a Arc<Self>, lent: D, shared: &'a Shared) -> (D, Loan<'a, P>) {
+        let lent = lent.lend(Home { slot: Arc::clone(self), loan: self.loan.load(Relaxed) });
+        (lent, Loan { slot: self, shared, is_open: true })
     }
 }
 
 impl<P> Slot<P> {
     /// Ends the loan. Returns what came back, unless the handler ended it by a verdict of its own, or keeps it.
     fn close(&self) -> Option<P> {
-        let mut state = self.state();
-        state.loan += 1;
-        state.back.take()
+        let mut back = self.back();
+        self.loan.fetch_add(1, Relaxed);
+        back.take()
     }
 
-    fn state(&self) -> MutexGuard<'_, State<P>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn back(&self) -> MutexGuard<'_, Option<P>> {
+        self.back.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -68,13 +61,13 @@ pub(crate) struct Home<P> {
 }
 
 impl<P> Home<P> {
-    /// Takes it back, or returns it if the loan is over.
+    /// Takes it back, or returns it if the loan is over: it ended later than its handler.
     pub(crate) fn take_back(self, lent: P) -> Option<P> {
-        let mut state = self.slot.state();
-        if state.loan != self.loan {
+        let mut back = self.slot.back();
+        if self.slot.loan.load(Relaxed) != self.loan {
             return Some(lent);
         }
-        state.back = Some(lent);
+        *back = Some(lent);
         None
     }
 }
@@ -83,22 +76,26 @@ impl<P> Home<P> {
 #[derive(Debug)]
 pub(super) struct Loan<'a, P: Settle> {
     slot: &'a Slot<P>,
-    shared: Arc<Shared>,
+    shared: &'a Shared,
+    is_open: bool,
 }
 
 impl<P: Settle> Loan<'_, P> {
     /// Ends it as the handler did, unless the handler gave a verdict of its own.
-    pub(super) fn end(self, outcome: Result<(), Failure>) {
+    pub(super) fn end(mut self, outcome: Result<(), Failure>) {
+        self.is_open = false;
         if let Some(parts) = self.slot.close() {
-            parts.settle(&self.shared, outcome);
+            parts.settle(self.shared, outcome);
         }
     }
 }
 
 impl<P: Settle> Drop for Loan<'_, P> {
     fn drop(&mut self) {
-        if let Some(parts) = self.slot.close() {
-            parts.settle(&self.shared, Err(Failure::retry("the worker was cancelled")));
+        if self.is_open
+            && let Some(parts) = self.slot.close()
+        {
+            parts.settle(self.shared, Err(Failure::retry("the worker was cancelled")));
         }
     }
 }

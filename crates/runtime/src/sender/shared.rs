@@ -1,0 +1,104 @@
+use std::{
+    fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use strait_core::{Error, ErrorKind, Limits, Measure, Observer, Result};
+use tokio::sync::{Notify, Semaphore, watch};
+
+use super::{
+    SenderSettings,
+    state::{News, State},
+};
+
+/// What handles, outcomes and the driver share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) name: Arc<str>,
+    pub(super) buffer_bytes: usize,
+    observer: Arc<dyn Observer>,
+    state: Mutex<State>,
+    /// Bytes of the buffer that are free. Whoever waits for room is served in turn.
+    pub(super) room: Semaphore,
+    /// Something is for the driver to do.
+    pub(super) work: Notify,
+    /// A flush may be over.
+    pub(super) flushed: Notify,
+    pub(super) ended: watch::Sender<Option<Result<()>>>,
+}
+
+impl Shared {
+    pub(super) fn new(settings: SenderSettings, limits: Limits) -> Self {
+        Self {
+            name: Arc::clone(&settings.name),
+            buffer_bytes: settings.buffer_bytes,
+            observer: Arc::clone(&settings.observer),
+            room: Semaphore::new(settings.buffer_bytes),
+            state: Mutex::new(State::new(settings, limits)),
+            work: Notify::new(),
+            flushed: Notify::new(),
+            ended: watch::Sender::new(None),
+        }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while holding this")
+    }
+
+    /// Changes the state, and then tells those whom it concerns.
+    pub(super) fn change<T>(&self, change: impl FnOnce(&mut State, &mut News) -> T) -> T {
+        let mut news = News::default();
+        let mut state = self.state();
+        let result = change(&mut state, &mut news);
+        let held = Measure::Buffered { messages: state.messages(), bytes: state.bytes() };
+        drop(state);
+        if let Some(kind) = news.failed {
+            self.observe(Measure::Failed { call: "send", kind });
+        }
+        if news.freed > 0 {
+            self.observe(held);
+            self.room.add_permits(news.freed);
+        }
+        if news.flushed {
+            self.flushed.notify_waiters();
+        }
+        for waker in news.wakers {
+            waker.wake();
+        }
+        result
+    }
+
+    /// Tells the observer, which is not ours: if it panics, that takes no message along.
+    fn observe(&self, measure: Measure<'_>) {
+        if catch_unwind(AssertUnwindSafe(|| self.observer.observe(measure))).is_err() {
+            tracing::warn!(sender = %self.name, "the observer panicked");
+        }
+    }
+
+    pub(super) fn close(&self) {
+        self.state().closed = true;
+        self.room.close();
+        self.work.notify_one();
+    }
+
+    /// It is over. Only the first call counts.
+    pub(super) fn end(&self, outcome: Result<()>) {
+        self.close();
+        self.flushed.notify_waiters();
+        self.ended.send_if_modified(|ended| {
+            let first = ended.is_none();
+            ended.get_or_insert(outcome);
+            first
+        });
+    }
+
+    #[cold]
+    pub(super) fn error(&self, kind: ErrorKind, text: impl fmt::Display) -> Error {
+        Error::new(kind, format!("{}: {text}", self.name))
+    }
+
+    pub(super) fn is_closed(&self) -> Error {
+        self.error(ErrorKind::Closed, "is closed")
+    }
+}

@@ -1,0 +1,294 @@
+//! What a sender knows, in four parts: what it holds, what is ready, what became of it, and who waits for that.
+
+mod flushes;
+mod outcomes;
+mod ready;
+
+use std::{
+    collections::{BTreeMap, HashSet, VecDeque},
+    task::Waker,
+};
+
+use strait_core::{Error, ErrorKind, Key, Limits, Message, Plan, Result, planted};
+use strait_lanes::Lanes;
+use tokio::time::Instant;
+
+use super::{AfterFailure, SenderSettings, ids::Ids, ticket::Tickets};
+use flushes::Flushes;
+pub(super) use ready::Request;
+use ready::Route;
+
+/// What every message counts beyond its bytes, so that empty ones are bounded too.
+const OVERHEAD: usize = 128;
+
+/// What a sender holds, and what may be sent next.
+///
+/// No tasks and no I/O: a driver takes requests out and brings their outcomes. A message has a place in the lane of its
+/// key until it has an outcome, so that at most one request is under way for a key; one without a key is a lane of its
+/// own. The first place of a lane names it, and is in exactly one of three: on its route's list, among the delayed, or
+/// in a request.
+#[derive(Debug)]
+pub(super) struct State {
+    settings: SenderSettings,
+    limits: Limits,
+    lanes: Lanes<Key, Entry>,
+    routes: BTreeMap<u64, Route>,
+    /// The routes with something to send, in turn.
+    turns: VecDeque<u64>,
+    /// Lanes that wait for a time.
+    delayed: BTreeMap<(Instant, u64), u32>,
+    delays: u64,
+    pub(super) tickets: Tickets,
+    ids: Ids,
+    paused: HashSet<Key>,
+    bytes: usize,
+    pub(super) flushes: Flushes,
+    /// The time, as the driver last looked. Good enough for deadlines: it looks often while something is held.
+    now: Instant,
+    /// No lane that waits is out of time before.
+    expires: Instant,
+    pub(super) closed: bool,
+    /// Whether the driver sleeps with a request to spare, and until when.
+    idle: bool,
+    due: Option<Instant>,
+    pub(super) requests: usize,
+    /// How many requests failed in a row, and how the last time.
+    pub(super) failures: (u32, Option<ErrorKind>),
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Empty while it is under way.
+    message: Message,
+    bytes: usize,
+    plan: Plan,
+    ticket: usize,
+    generation: u64,
+    deadline: Instant,
+    attempts: u32,
+    /// Whether an attempt may have stored it.
+    ambiguous: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Behind others of its key, or for the end of a pause.
+    Waiting,
+    /// It may be in the next request, and helps to fill it.
+    Ready,
+    UnderWay,
+}
+
+/// Whom to tell, once the lock is released.
+#[derive(Debug, Default)]
+pub(super) struct News {
+    pub(super) wakers: Vec<Waker>,
+    /// Bytes of the buffer that are free again.
+    pub(super) freed: usize,
+    /// Whether a flush may be over.
+    pub(super) flushed: bool,
+    /// How a request failed.
+    pub(super) failed: Option<ErrorKind>,
+}
+
+/// What the driver waits for when there is nothing to send.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rest {
+    /// When something is due that nobody brings: the end of a pause, or of a linger.
+    pub(super) due: Option<Instant>,
+    /// Whether something is held that may run out of time.
+    pub(super) holds: bool,
+}
+
+impl State {
+    pub(super) fn new(settings: SenderSettings, limits: Limits) -> Self {
+        let now = Instant::now();
+        Self {
+            expires: now + settings.deadline,
+            settings,
+            limits,
+            lanes: Lanes::default(),
+            routes: BTreeMap::new(),
+            turns: VecDeque::new(),
+            delayed: BTreeMap::new(),
+            delays: 0,
+            tickets: Tickets::default(),
+            ids: Ids::default(),
+            paused: HashSet::new(),
+            bytes: 0,
+            flushes: Flushes::default(),
+            now,
+            closed: false,
+            idle: false,
+            due: None,
+            requests: 0,
+            failures: (0, None),
+        }
+    }
+
+    /// How much of the buffer a message takes.
+    pub(super) fn cost(message: &Message, plan: Plan) -> usize {
+        message.size().max(plan.bytes) + OVERHEAD
+    }
+
+    /// Refuses what cannot be accepted now, whether or not there is room for it.
+    pub(super) fn check(&self, message: &Message) -> Result<()> {
+        if self.closed {
+            return Err(self.error(ErrorKind::Closed, "is closed"));
+        }
+        match &message.key {
+            Some(key) if self.paused.contains(key) => {
+                Err(self.error(ErrorKind::Closed, "the key is paused after a message of it was not sent; resume it"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Accepts a message for which there is room. Returns its ticket, and whether to wake the driver.
+    pub(super) fn accept(&mut self, mut message: Message, plan: Plan, bytes: usize) -> Result<(usize, bool)> {
+        self.check(&message)?;
+        if self.idle {
+            self.now = Instant::now();
+        }
+        message.id.get_or_insert_with(|| self.ids.next());
+        let (ticket, generation) = (self.tickets.issue(), self.flushes.accept());
+        let key = message.key.clone().filter(|_| !planted!("two-requests-per-key"));
+        self.bytes += bytes;
+        let deadline = self.now + self.settings.deadline;
+        let (attempts, ambiguous, stage) = (0, false, Stage::Waiting);
+        let entry = Entry { message, bytes, plan, ticket, generation, deadline, attempts, ambiguous, stage };
+        let (place, first) = self.lanes.push(key, entry);
+        let ready = if first {
+            self.make_ready(place);
+            true
+        } else {
+            self.join(place, plan)
+        };
+        let wake = ready && self.idle && self.is_due(plan.route);
+        self.idle &= !wake;
+        Ok((ticket, wake))
+    }
+
+    /// Looks at the clock, and ends the pauses that are over; in a `sweep`, also what is out of time.
+    pub(super) fn tick(&mut self, sweep: bool, news: &mut News) {
+        self.now = Instant::now();
+        while let Some(first) = self.delayed.first_entry()
+            && first.key().0 <= self.now
+        {
+            let head = first.remove();
+            self.make_ready(head);
+        }
+        if sweep && self.expires <= self.now {
+            self.expire(news);
+        }
+    }
+
+    /// There is nothing more to send, or no request to `spare`. Returns what to wait for, or `None` if it is over.
+    pub(super) fn rest(&mut self, spare: bool) -> Option<Rest> {
+        if self.closed && (self.lanes.is_empty() || planted!("close-without-flush")) {
+            return None;
+        }
+        // Without a request to spare, what comes in can wait: the end of a request wakes the driver.
+        self.idle = spare;
+        self.due = if spare { self.next_due() } else { None };
+        Some(Rest { due: self.due, holds: !self.lanes.is_empty() })
+    }
+
+    pub(super) fn resume(&mut self, key: &Key) {
+        self.paused.remove(key);
+    }
+
+    pub(super) fn messages(&self) -> usize {
+        self.lanes.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn paused_keys(&self) -> usize {
+        self.paused.len()
+    }
+
+    fn error(&self, kind: ErrorKind, text: &str) -> Error {
+        Error::new(kind, format!("{}: {text}", self.settings.name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const LINGER: Duration = Duration::from_secs(1);
+
+    fn state(linger: Duration, limits: Limits) -> State {
+        State::new(SenderSettings { linger, ..SenderSettings::default() }, limits)
+    }
+
+    /// Accepts a message of 10 bytes. Returns whether the driver is to be woken.
+    fn accept(state: &mut State, key: Option<&str>, route: u64) -> bool {
+        let mut message = Message::new("0123456789");
+        message.key = key.map(|key| key.parse().unwrap());
+        state.accept(message, Plan::new(10).on_route(route), 138).unwrap().1
+    }
+
+    /// Takes out all that may leave, and sleeps.
+    fn drive(state: &mut State, spare: bool) -> usize {
+        let mut requests = 0;
+        let mut news = News::default();
+        state.tick(true, &mut news);
+        while state.next_request(&mut Request::default(), &mut news) {
+            requests += 1;
+        }
+        state.rest(spare).unwrap();
+        requests
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_driver_is_woken_once_and_only_if_it_has_a_request_to_spare() {
+        let mut state = state(Duration::ZERO, Limits::new(10, 100));
+        assert!(!accept(&mut state, None, 0), "it has not slept yet");
+        assert_eq!(drive(&mut state, true), 1);
+        assert!(accept(&mut state, Some("a"), 0));
+        assert!(!accept(&mut state, Some("b"), 0), "it was woken");
+        assert_eq!(drive(&mut state, true), 1);
+        assert!(!accept(&mut state, Some("a"), 0), "it waits for its key");
+        assert!(accept(&mut state, Some("c"), 0));
+        assert_eq!(drive(&mut state, false), 1);
+        assert!(!accept(&mut state, Some("d"), 0), "nothing can be done with it");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_messages_linger_the_driver_is_woken_for_the_first_and_when_a_request_is_full() {
+        let mut state = state(LINGER, Limits::new(4, 100));
+        assert_eq!(drive(&mut state, true), 0);
+        assert!(accept(&mut state, Some("a"), 0), "the first sets the timer");
+        assert_eq!(drive(&mut state, true), 0);
+        assert!(!accept(&mut state, Some("a"), 0));
+        assert!(!accept(&mut state, None, 1), "another route leaves no earlier");
+        assert!(!accept(&mut state, Some("b"), 0));
+        assert!(accept(&mut state, Some("a"), 0), "full");
+        assert_eq!(drive(&mut state, true), 1);
+        for _ in 0..9 {
+            assert!(!accept(&mut state, Some("a"), 0), "behind its key it fills nothing");
+        }
+        tokio::time::advance(LINGER).await;
+        assert_eq!(drive(&mut state, true), 1, "the other route");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn routes_that_have_nothing_to_send_leave_nothing_behind() {
+        for linger in [Duration::ZERO, LINGER] {
+            let mut state = state(linger, Limits::new(4, 100));
+            for route in 0..1000 {
+                accept(&mut state, None, route);
+                tokio::time::advance(LINGER).await;
+                assert_eq!(drive(&mut state, true), 1);
+            }
+            assert!(state.routes.len() <= 17 && state.turns.is_empty());
+        }
+    }
+}

@@ -1,0 +1,224 @@
+use std::mem;
+
+use strait_core::{Error, ErrorKind, Message, Receipt, Result, planted};
+use tokio::time::Instant;
+
+use super::{AfterFailure, Entry, News, Request, Stage, State};
+use crate::sender::{Outcome, ids::Ids};
+
+/// What is known of a lane while the outcomes of its messages are brought.
+#[derive(Debug, Default)]
+struct Run {
+    /// Where it goes on.
+    head: Option<u32>,
+    /// When what failed of it is sent again.
+    again: Option<Instant>,
+    /// Whether a message of it failed for good.
+    broken: bool,
+}
+
+impl Run {
+    /// A message of it has its outcome, and `next` is first now, unless one before it is to be sent again.
+    fn advance(&mut self, next: Option<u32>) {
+        if self.again.is_none() {
+            self.head = next;
+        }
+    }
+}
+
+impl State {
+    /// Brings the outcomes of a request: ends what is decided, and makes the rest ready again.
+    pub(in crate::sender) fn finish(&mut self, request: &mut Request, outcomes: Vec<Result<Receipt>>, news: &mut News) {
+        self.requests -= 1;
+        let outcomes = self.verified(outcomes, request.messages.len());
+        let places = mem::take(&mut request.places);
+        // One for all, so that what failed together is sent again together.
+        let luck = fastrand::f64();
+        let mut failed = None;
+        let mut run = Run::default();
+        for ((&(place, is_head), message), outcome) in places.iter().zip(request.messages.drain(..)).zip(outcomes) {
+            if is_head {
+                self.end_run(&mem::take(&mut run), news);
+            }
+            match outcome {
+                Ok(receipt) => {
+                    let next = self.resolve(place, Outcome::Sent(receipt), news);
+                    run.advance(next);
+                }
+                Err(error) => {
+                    failed = Some(error.kind());
+                    self.fail_attempt(place, message, error, luck, &mut run, news);
+                }
+            }
+        }
+        self.end_run(&run, news);
+        request.places = places;
+        request.clear();
+        self.failures = match failed {
+            Some(_) => (self.failures.0.saturating_add(1), failed),
+            None => (0, None),
+        };
+        news.failed = failed.or(news.failed);
+    }
+
+    /// As many outcomes as messages: of another number none can be believed.
+    fn verified(&self, mut outcomes: Vec<Result<Receipt>>, messages: usize) -> Vec<Result<Receipt>> {
+        if outcomes.len() != messages {
+            let text = "the provider gave another number of outcomes than there were messages";
+            outcomes = vec![Err(self.error(ErrorKind::Other, text).into_ambiguous()); messages];
+        }
+        if planted!("resend-whole-batch") && outcomes.iter().any(Result::is_err) {
+            outcomes.fill(Err(Error::new(ErrorKind::Unavailable, "planted")));
+        }
+        if planted!("outcome-order") {
+            outcomes.reverse();
+        }
+        outcomes
+    }
+
+    /// An attempt failed: the message is sent again, alone or with one before it, or fails.
+    fn fail_attempt(&mut self, place: u32, message: Message, error: Error, luck: f64, run: &mut Run, news: &mut News) {
+        let entry = self.lanes.get_mut(place).expect("what is under way has a place");
+        entry.stage = Stage::Waiting;
+        entry.ambiguous |= error.is_ambiguous() && !planted!("unknown-as-not-sent");
+        entry.message = message;
+        if planted!("new-id-on-retry") {
+            entry.message.id = Some(Ids::default().next());
+        }
+        if run.again.is_some() {
+            return; // it failed because one before it did, whatever the provider calls that
+        }
+        let again = if run.broken { None } else { self.retry_at(place, &error, luck) };
+        if again.is_some() {
+            (run.head, run.again) = (Some(place), again);
+            return;
+        }
+        let error = if run.broken { self.skipped() } else { error };
+        run.broken |= self.break_key(place);
+        let next = self.fail(place, error, news);
+        run.advance(next);
+    }
+
+    /// When to send a message again, if that helps and there is time for it.
+    fn retry_at(&self, place: u32, error: &Error, luck: f64) -> Option<Instant> {
+        let Entry { attempts, deadline, .. } = self.lanes.get(place)?;
+        let pause = error.retry_after().unwrap_or_else(|| self.settings.backoff.pause_by(*attempts, luck));
+        // A provider may ask for longer than there is time.
+        self.now.checked_add(pause).filter(|again| error.is_transient() && again < deadline)
+    }
+
+    /// Goes on with a lane after what was under way of it is dealt with.
+    fn end_run(&mut self, run: &Run, news: &mut News) {
+        let Some(head) = run.head else { return };
+        if run.broken {
+            return self.skip_lane(head, news);
+        }
+        let deadline = self.lanes.get(head).expect("the lane goes on there").deadline;
+        self.expires = self.expires.min(deadline);
+        let Some(again) = run.again else { return self.make_ready(head) };
+        self.delays += 1;
+        self.delayed.insert((again, self.delays), head);
+    }
+
+    /// The messages of a key that were accepted before one of it failed fail too, from `head` on.
+    fn skip_lane(&mut self, head: u32, news: &mut News) {
+        let error = self.skipped();
+        let mut next = Some(head);
+        while let Some(place) = next {
+            next = self.lanes.next(place);
+            self.fail(place, error.clone(), news);
+        }
+    }
+
+    fn skipped(&self) -> Error {
+        self.error(ErrorKind::Other, "skipped, since an earlier message of its key was not sent")
+    }
+
+    /// A message of this key failed for good. Returns whether it has a key, so that others of it fail too.
+    fn break_key(&mut self, place: u32) -> bool {
+        let Some(key) = self.lanes.get(place).and_then(|entry| entry.message.key.clone()) else { return false };
+        if self.settings.after_failure == AfterFailure::Pause {
+            self.paused.insert(key);
+        }
+        true
+    }
+
+    /// Ends a message that was not sent, or may have been. Returns what is first in its lane now.
+    fn fail(&mut self, place: u32, error: Error, news: &mut News) -> Option<u32> {
+        let ambiguous = self.lanes.get(place).is_some_and(|entry| entry.ambiguous);
+        let outcome = if ambiguous { Outcome::Unknown(error.into_ambiguous()) } else { Outcome::NotSent(error) };
+        self.resolve(place, outcome, news)
+    }
+
+    /// Gives a message its outcome. Returns what is first in its lane now.
+    fn resolve(&mut self, place: u32, outcome: Outcome, news: &mut News) -> Option<u32> {
+        let entry = self.lanes.get(place).expect("resolved once");
+        news.wakers.extend(self.tickets.end(entry.ticket, outcome));
+        news.freed += entry.bytes;
+        news.flushed |= self.flushes.resolve(entry.generation);
+        self.bytes -= entry.bytes;
+        self.lanes.remove(place)
+    }
+
+    /// Ends the lanes whose first message is out of time without being under way. While one is, the rest of its lane
+    /// waits for its outcome.
+    pub(super) fn expire(&mut self, news: &mut News) {
+        let mut late = Vec::new();
+        self.expires = self.now + self.settings.deadline;
+        for _ in 0..self.turns.len() {
+            let Some(number) = self.turns.pop_front() else { break };
+            let mut ready = self.take_list(number);
+            ready.retain(|head| !self.sort_out(*head, &mut late));
+            self.give_all_up(&mut late, news);
+            self.put_back(number, ready);
+        }
+        let mut delayed = mem::take(&mut self.delayed);
+        delayed.retain(|_, head| !self.sort_out(*head, &mut late));
+        self.delayed = delayed;
+        self.give_all_up(&mut late, news);
+    }
+
+    /// Whether a lane is out of time, and thus among the `late`; otherwise notes when it will be.
+    fn sort_out(&mut self, head: u32, late: &mut Vec<u32>) -> bool {
+        if self.is_late(head) {
+            late.push(head);
+            return true;
+        }
+        if let Some(entry) = self.lanes.get(head) {
+            self.expires = self.expires.min(entry.deadline);
+        }
+        false
+    }
+
+    fn give_all_up(&mut self, late: &mut Vec<u32>, news: &mut News) {
+        for head in late.drain(..) {
+            self.give_up(head, news);
+        }
+    }
+
+    /// Ends a lane whose first message is out of time. It must be on no list any more.
+    pub(super) fn give_up(&mut self, head: u32, news: &mut News) {
+        self.uncount(Some(head));
+        self.break_key(head);
+        let error = self.error(ErrorKind::Unavailable, "not sent before its deadline");
+        if let Some(rest) = self.fail(head, error, news) {
+            self.skip_lane(rest, news);
+        }
+    }
+
+    /// Ends everything: the driver is gone. Returns how many messages there were.
+    pub(in crate::sender) fn abandon(&mut self, news: &mut News) -> usize {
+        (self.closed, self.idle, self.requests) = (true, false, 0);
+        self.routes.clear();
+        self.turns.clear();
+        self.delayed.clear();
+        let error = self.error(ErrorKind::Closed, "its task was dropped before the message was sent");
+        let places: Vec<u32> = self.lanes.iter().map(|(place, _)| place).collect();
+        for place in &places {
+            let entry = self.lanes.get_mut(*place).expect("listed above");
+            entry.ambiguous |= entry.stage == Stage::UnderWay;
+            self.fail(*place, error.clone(), news);
+        }
+        places.len()
+    }
+}

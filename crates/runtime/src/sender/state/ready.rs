@@ -1,0 +1,277 @@
+use std::{
+    collections::VecDeque,
+    mem,
+    ops::{AddAssign, SubAssign},
+};
+
+use strait_core::{Message, Plan, planted};
+use tokio::time::Instant;
+
+use super::{Entry, News, Stage, State};
+
+/// How many routes keep their memory when they have nothing to send. There may be as many routes as keys.
+const SPARE_ROUTES: usize = 16;
+
+/// What may be sent on a route. It takes turns with the others while its list is not empty.
+#[derive(Debug)]
+pub(super) struct Route {
+    /// The first places of lanes, in turn.
+    ready: VecDeque<u32>,
+    /// Since when the oldest of them waits. Known where messages linger.
+    since: Instant,
+    /// What of it could share a request. Known where messages linger.
+    load: Load,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Load {
+    messages: usize,
+    bytes: usize,
+}
+
+impl AddAssign for Load {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
+}
+
+impl SubAssign for Load {
+    fn sub_assign(&mut self, other: Self) {
+        self.messages -= other.messages;
+        self.bytes -= other.bytes;
+    }
+}
+
+impl From<Plan> for Load {
+    fn from(plan: Plan) -> Self {
+        Self { messages: 1, bytes: plan.bytes }
+    }
+}
+
+/// What goes out in one request.
+#[derive(Debug, Default)]
+pub(in crate::sender) struct Request {
+    pub(in crate::sender) messages: Vec<Message>,
+    /// Their places, and whether each begins another lane.
+    pub(super) places: Vec<(u32, bool)>,
+    bytes: usize,
+    /// When the first of them is out of time.
+    pub(in crate::sender) deadline: Option<Instant>,
+}
+
+impl Request {
+    /// Makes it ready to be filled again. The memory stays.
+    pub(super) fn clear(&mut self) {
+        self.messages.clear();
+        self.places.clear();
+        (self.bytes, self.deadline) = (0, None);
+    }
+
+    fn push(&mut self, place: u32, is_head: bool, entry: &mut Entry) {
+        entry.stage = Stage::UnderWay;
+        entry.attempts += 1;
+        self.bytes += entry.plan.bytes;
+        self.deadline = Some(self.deadline.map_or(entry.deadline, |other| other.min(entry.deadline)));
+        self.messages.push(mem::take(&mut entry.message));
+        self.places.push((place, is_head));
+    }
+}
+
+impl State {
+    /// Whether messages wait for others to share their request. Only then does it matter how much is ready.
+    fn lingers(&self) -> bool {
+        !self.settings.linger.is_zero()
+    }
+
+    fn is_full(&self, load: Load) -> bool {
+        load.messages >= self.limits.messages || load.bytes >= self.limits.bytes
+    }
+
+    /// A lane may be sent from, beginning with its first place.
+    pub(super) fn make_ready(&mut self, head: u32) {
+        let lingers = self.lingers();
+        let entry = self.lanes.get_mut(head).expect("a lane has a first place");
+        entry.stage = Stage::Ready;
+        let number = entry.plan.route;
+        // What waited behind its key, or for a retry, has lingered meanwhile.
+        let since = if lingers { entry.deadline - self.settings.deadline } else { self.now };
+        let load = if lingers { self.load_of(head) } else { Load::default() };
+        let route =
+            self.routes.entry(number).or_insert_with(|| Route { ready: VecDeque::new(), since, load: Load::default() });
+        if route.ready.is_empty() {
+            route.since = since;
+            self.turns.push_back(number);
+        }
+        route.since = route.since.min(since);
+        route.load += load;
+        route.ready.push_back(head);
+    }
+
+    /// What a request could take of a lane, at most one request full: a walk along a long lane costs no more than that.
+    fn load_of(&mut self, head: u32) -> Load {
+        let mut load = Load::default();
+        let mut number = None;
+        let mut next = Some(head);
+        while let Some(place) = next.filter(|_| !self.is_full(load)) {
+            let entry = self.lanes.get_mut(place).expect("the links hold places only");
+            if *number.get_or_insert(entry.plan.route) != entry.plan.route {
+                break;
+            }
+            entry.stage = Stage::Ready;
+            load += entry.plan.into();
+            next = self.lanes.next(place).filter(|_| !self.limits.one_per_key);
+        }
+        load
+    }
+
+    /// Counts a new message that lines up behind one of its key that is ready. Returns whether it may share its request.
+    pub(super) fn join(&mut self, place: u32, plan: Plan) -> bool {
+        let may_share = |before: &Entry| before.stage == Stage::Ready && before.plan.route == plan.route;
+        let joins = self.lingers()
+            && !self.limits.one_per_key
+            && self.lanes.previous(place).and_then(|before| self.lanes.get(before)).is_some_and(may_share);
+        if joins {
+            self.lanes.get_mut(place).expect("pushed by the caller").stage = Stage::Ready;
+            self.routes.get_mut(&plan.route).expect("the one before is counted there").load += plan.into();
+        }
+        joins
+    }
+
+    /// What of a lane no longer counts from `place` on: it waits behind what is under way, or is about to end.
+    pub(super) fn uncount(&mut self, place: Option<u32>) {
+        if !self.lingers() {
+            return;
+        }
+        let mut next = place;
+        while let Some(place) = next
+            && let Some(entry) = self.lanes.get_mut(place)
+            && entry.stage == Stage::Ready
+        {
+            entry.stage = Stage::Waiting;
+            let plan = entry.plan;
+            self.discount(plan.route, plan.into());
+            next = self.lanes.next(place);
+        }
+    }
+
+    fn discount(&mut self, number: u64, load: Load) {
+        self.routes.get_mut(&number).expect("what is counted is on a list of it").load -= load;
+    }
+
+    /// Whether a request of this route may leave, or the driver sleeps too long for it.
+    pub(super) fn is_due(&self, number: u64) -> bool {
+        let leaves = |route| self.leaves(route).is_none_or(|leaves| self.due.is_none_or(|due| leaves < due));
+        self.routes.get(&number).is_some_and(leaves)
+    }
+
+    /// When a request of this route may leave, although it is not full: `None` means at once.
+    fn leaves(&self, route: &Route) -> Option<Instant> {
+        let hurry = self.closed || self.flushes.are_under_way() || !self.lingers();
+        (!hurry && !self.is_full(route.load)).then(|| route.since + self.settings.linger)
+    }
+
+    fn may_leave(&self, route: &Route) -> bool {
+        if planted!("linger-for-ever") && !self.is_full(route.load) {
+            return false;
+        }
+        self.leaves(route).is_none_or(|leaves| leaves <= self.now)
+    }
+
+    /// When something is due that nobody brings: the end of a pause, or of a linger.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        let delayed = self.delayed.first_key_value().map(|((due, _), _)| *due);
+        let leaves = |turn| self.routes.get(turn).and_then(|route| self.leaves(route));
+        let lingering = if self.lingers() { self.turns.iter().filter_map(leaves).min() } else { None };
+        delayed.into_iter().chain(lingering).min()
+    }
+
+    /// Fills the next request, if one may go out: of one route, within the limits, full or out of patience.
+    pub(in crate::sender) fn next_request(&mut self, request: &mut Request, news: &mut News) -> bool {
+        for _ in 0..self.turns.len() {
+            let Some(number) = self.turns.pop_front() else { break };
+            if self.routes.get(&number).is_some_and(|route| !self.may_leave(route)) {
+                self.turns.push_back(number);
+                continue;
+            }
+            self.fill(number, request, news);
+            if !request.messages.is_empty() {
+                self.requests += 1;
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Moves lanes from the front of a route's list into the request, each for as far as the limits allow.
+    fn fill(&mut self, number: u64, request: &mut Request, news: &mut News) {
+        let mut ready = self.take_list(number);
+        while let Some(head) = ready.front().copied() {
+            if self.is_late(head) {
+                self.give_up(head, news);
+            } else if !self.take(head, request) {
+                break;
+            }
+            ready.pop_front();
+        }
+        self.put_back(number, ready);
+    }
+
+    /// Moves the front of a lane into the request. Returns whether anything of it fits.
+    fn take(&mut self, head: u32, request: &mut Request) -> bool {
+        let mut number = None;
+        let mut taken = Load::default();
+        let mut next = Some(head);
+        while let Some(place) = next {
+            let entry = self.lanes.get_mut(place).expect("the links hold places only");
+            let fits = request.messages.len() < self.limits.messages
+                && (request.messages.is_empty() || request.bytes + entry.plan.bytes <= self.limits.bytes);
+            let joins = number.is_none_or(|number| number == entry.plan.route && !self.limits.one_per_key);
+            if !fits || !joins {
+                break;
+            }
+            if entry.stage == Stage::Ready {
+                taken += entry.plan.into();
+            }
+            number = Some(entry.plan.route);
+            request.push(place, place == head, entry);
+            next = self.lanes.next(place);
+        }
+        let Some(number) = number else { return false };
+        if self.lingers() {
+            self.discount(number, taken);
+            self.uncount(next);
+        }
+        true
+    }
+
+    /// The list of a route whose turn it is. To be put back.
+    pub(super) fn take_list(&mut self, number: u64) -> VecDeque<u32> {
+        self.routes.get_mut(&number).map(|route| mem::take(&mut route.ready)).unwrap_or_default()
+    }
+
+    /// What is left of the list of a route. It is the last in turn now.
+    pub(super) fn put_back(&mut self, number: u64, ready: VecDeque<u32>) {
+        let Some(load) = self.routes.get(&number).map(|route| route.load) else { return };
+        // Of more than a request the oldest does not matter: it leaves at once. So this looks at less than a request.
+        let since = (self.lingers() && !self.is_full(load))
+            .then(|| ready.iter().filter_map(|head| self.lanes.get(*head)).map(|entry| entry.deadline).min())
+            .flatten();
+        let many = self.routes.len() > SPARE_ROUTES;
+        let Some(route) = self.routes.get_mut(&number) else { return };
+        if let Some(deadline) = since {
+            route.since = deadline - self.settings.deadline;
+        }
+        route.ready = ready;
+        if !route.ready.is_empty() {
+            self.turns.push_back(number);
+        } else if many {
+            self.routes.remove(&number);
+        }
+    }
+
+    /// Whether the first message of a lane that waits is out of time.
+    pub(super) fn is_late(&self, head: u32) -> bool {
+        self.lanes.get(head).is_some_and(|entry| entry.deadline <= self.now)
+    }
+}
