@@ -25,7 +25,7 @@ const ALLOWED: [(&str, &[&str]); 4] = [
             "tracing",
         ],
     ),
-    ("strait-kit", &["async-trait", "futures-util", "hashbrown", "slab", "strait-core", "tokio", "tracing"]),
+    ("strait-kit", &["async-trait", "bytes", "futures-util", "hashbrown", "slab", "strait-core", "tokio", "tracing"]),
 ];
 
 /// Fails when a crate of the lower layers depends on something that it is not to know.
