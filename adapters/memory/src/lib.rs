@@ -7,6 +7,7 @@
 
 mod life;
 mod log;
+mod producer;
 mod provider;
 mod queue;
 mod topic;

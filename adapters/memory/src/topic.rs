@@ -1,39 +1,27 @@
 use std::sync::Arc;
 
-use async_trait::async_trait;
-use strait_core::{Error, ErrorKind, Limits, Message, Plan, Producer, Receipt, Result};
+use strait_core::{Error, ErrorKind, Message, Producer, Receipt, Result};
 
 use crate::{
     MemoryQueue,
-    queue::{limits, plan},
+    producer::{MemoryProducer, Sink},
 };
 
 /// Sends a copy to each of these queues, as a topic does that queues subscribe to. A request is stored in all of them,
 /// or in none.
 pub fn fan_out(queues: Vec<MemoryQueue>) -> Arc<dyn Producer> {
-    Arc::new(FanOut(queues))
+    Arc::new(MemoryProducer::new(FanOut(queues)))
 }
 
 #[derive(Debug)]
 struct FanOut(Vec<MemoryQueue>);
 
-impl FanOut {
+impl Sink for FanOut {
     fn message_bytes(&self) -> usize {
-        self.0.iter().map(|queue| queue.options().message_bytes).min().unwrap_or(usize::MAX)
-    }
-}
-
-#[async_trait]
-impl Producer for FanOut {
-    fn limits(&self) -> Limits {
-        limits(self.message_bytes())
+        self.0.iter().map(Sink::message_bytes).min().unwrap_or(usize::MAX)
     }
 
-    fn plan(&self, message: &Message) -> Result<Plan> {
-        plan(message, self.message_bytes())
-    }
-
-    async fn send(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
+    fn put(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
         if let Some(full) = self.0.iter().find(|queue| !queue.fits(batch)) {
             let text = format!("memory: queue {:?} is full", full.options().name);
             return vec![Err(Error::new(ErrorKind::Throttled, text)); batch.len()];
@@ -50,9 +38,5 @@ impl Producer for FanOut {
             }
         }
         outcomes
-    }
-
-    async fn close(&self) -> Result<()> {
-        Ok(())
     }
 }

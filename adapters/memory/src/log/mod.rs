@@ -10,8 +10,7 @@ use std::{
 
 use async_trait::async_trait;
 use strait_core::{
-    Budget, Consumer, Error, ErrorKind, Guarantees, Limits, Message, Ordering, Plan, Position, Producer, Receipt,
-    Result, planted,
+    Budget, Consumer, Error, ErrorKind, Guarantees, Message, Ordering, Position, Producer, Receipt, Result, planted,
 };
 use strait_kit::{Log, LogConsumer, LogSettings, Ownership, Page, Partition, Reader, Start};
 use tokio::{
@@ -21,7 +20,8 @@ use tokio::{
 
 use crate::{
     Life,
-    queue::{limits, plan, wall_clock},
+    producer::{MemoryProducer, Sink},
+    queue::wall_clock,
 };
 use group::Group;
 use store::{Store, index, name};
@@ -95,7 +95,7 @@ impl MemoryLog {
 
     /// Sends to it.
     pub fn producer(&self) -> Arc<dyn Producer> {
-        Arc::new(LogProducer(self.clone()))
+        Arc::new(MemoryProducer::new(self.clone()))
     }
 
     /// Makes a group known that starts at `start`, if it is not. What is stored is kept until every group has settled it.
@@ -106,8 +106,7 @@ impl MemoryLog {
     pub fn create_group(&self, group: &str, start: &Start) -> Result<()> {
         let mut store = self.store();
         if !store.groups.contains_key(group) || planted!("latest-for-known-group") {
-            let group_of_all = planted!("groups-share-checkpoint") && !store.groups.is_empty();
-            let starts = store.starts(if group_of_all { &Start::Latest } else { start })?;
+            let starts = store.starts(start)?;
             store.groups.insert(group.to_owned(), Group::new(starts, self.shared.options.lease));
         }
         Ok(())
@@ -195,7 +194,9 @@ impl MemoryLog {
 
     fn with_group<T>(&self, group: &str, act: impl FnOnce(&mut Group) -> T) -> T {
         let mut store = self.store();
-        let group = store.groups.get_mut(group).expect("made with its first member");
+        let mixed_up = planted!("groups-mixed-up");
+        let group = if mixed_up { store.groups.values_mut().next() } else { store.groups.get_mut(group) };
+        let group = group.expect("made with its first member");
         let result = act(group);
         let news = group.take_news();
         drop(store);
@@ -281,29 +282,17 @@ impl Reader for LogReader {
     }
 }
 
-#[derive(Debug)]
-struct LogProducer(MemoryLog);
-
-#[async_trait]
-impl Producer for LogProducer {
-    fn limits(&self) -> Limits {
-        limits(self.0.options().message_bytes)
+impl Sink for MemoryLog {
+    fn message_bytes(&self) -> usize {
+        self.options().message_bytes
     }
 
-    fn plan(&self, message: &Message) -> Result<Plan> {
-        plan(message, self.0.options().message_bytes)
-    }
-
-    async fn send(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
-        let mut grown = vec![false; self.0.options().partitions];
-        let receipts = self.0.store().store(batch, wall_clock(), &mut grown);
-        for (partition, _) in self.0.shared.grown.iter().zip(grown).filter(|(_, grown)| *grown) {
+    fn put(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
+        let mut grown = vec![false; self.options().partitions];
+        let receipts = self.store().store(batch, wall_clock(), &mut grown);
+        for (partition, _) in self.shared.grown.iter().zip(grown).filter(|(_, grown)| *grown) {
             partition.notify_waiters();
         }
         receipts
-    }
-
-    async fn close(&self) -> Result<()> {
-        Ok(())
     }
 }

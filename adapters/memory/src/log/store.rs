@@ -4,7 +4,7 @@ use std::{
     time::SystemTime,
 };
 
-use strait_core::{Error, ErrorKind, Key, Message, Receipt, Result, planted};
+use strait_core::{Error, ErrorKind, Key, Message, Position, Receipt, Result, planted};
 use strait_kit::{Record, Start};
 
 use super::{LogOptions, group::Group};
@@ -111,19 +111,21 @@ impl Store {
         receipts
     }
 
-    /// The number of the record at which `start` begins.
+    /// The number of the record at which `start` begins. It may be one that is no longer stored.
     pub(super) fn resolve(&self, index: usize, start: &Start) -> Result<u64> {
         let partition = self.partition(index)?;
-        Ok(match start {
-            Start::Earliest => partition.base,
-            Start::Latest => partition.end(),
-            Start::At(time) => partition.base + partition.records.partition_point(|stored| stored.at < *time) as u64,
-            Start::After(strait_core::Position::Number(number)) => number + 1,
+        match start {
+            Start::Earliest => Ok(partition.base),
+            Start::Latest => Ok(partition.end()),
+            Start::At(time) => {
+                Ok(partition.base + partition.records.partition_point(|stored| stored.at < *time) as u64)
+            }
+            Start::After(Position::Number(number)) if *number < partition.end() => Ok(number + 1),
             other => {
                 let text = format!("memory: log {:?} has no position {other:?}", self.options.name);
-                return Err(Error::new(ErrorKind::Invalid, text));
+                Err(Error::new(ErrorKind::Invalid, text))
             }
-        })
+        }
     }
 
     fn partition(&self, index: usize) -> Result<&Partition> {

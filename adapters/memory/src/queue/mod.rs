@@ -5,17 +5,17 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use async_trait::async_trait;
-use strait_core::{
-    Budget, Consumer, Error, ErrorKind, Guarantees, Limits, Message, Ordering, Plan, Producer, Receipt, Result,
-};
+use strait_core::{Budget, Consumer, Guarantees, Message, Ordering, Producer, Receipt, Result};
 use strait_kit::{Keeping, Leased, Queue, QueueConsumer, QueueSettings};
 use tokio::{
     sync::Notify,
     time::{self, Instant},
 };
 
-use crate::Life;
+use crate::{
+    Life,
+    producer::{MemoryProducer, Sink},
+};
 use store::{Handle, Store};
 
 /// What a [`MemoryQueue`] is like.
@@ -90,7 +90,7 @@ impl MemoryQueue {
 
     /// Sends to it.
     pub fn producer(&self) -> Arc<dyn Producer> {
-        Arc::new(QueueProducer(self.clone()))
+        Arc::new(MemoryProducer::new(self.clone()))
     }
 
     /// Consumes it. Must be called inside a Tokio runtime.
@@ -136,13 +136,6 @@ impl MemoryQueue {
         self.store().fits(batch)
     }
 
-    /// Stores what fits.
-    pub(crate) fn put(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
-        let outcomes = self.store().store(batch, wall_clock());
-        self.shared.changed.notify_waiters();
-        outcomes
-    }
-
     fn each<'a>(&self, handles: &'a [Handle], act: impl Fn(&mut Store, Handle) -> Result<()> + 'a) -> Vec<Result<()>> {
         let mut store = self.store();
         let outcomes = handles.iter().map(|handle| act(&mut store, *handle)).collect();
@@ -151,6 +144,18 @@ impl MemoryQueue {
         if visible {
             self.shared.changed.notify_waiters();
         }
+        outcomes
+    }
+}
+
+impl Sink for MemoryQueue {
+    fn message_bytes(&self) -> usize {
+        self.options().message_bytes
+    }
+
+    fn put(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
+        let outcomes = self.store().store(batch, wall_clock());
+        self.shared.changed.notify_waiters();
         outcomes
     }
 }
@@ -211,41 +216,4 @@ impl Queue for MemoryQueue {
         self.life.breathe().await;
         Ok(())
     }
-}
-
-#[derive(Debug)]
-struct QueueProducer(MemoryQueue);
-
-#[async_trait]
-impl Producer for QueueProducer {
-    fn limits(&self) -> Limits {
-        limits(self.0.options().message_bytes)
-    }
-
-    fn plan(&self, message: &Message) -> Result<Plan> {
-        plan(message, self.0.options().message_bytes)
-    }
-
-    async fn send(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
-        self.0.put(batch)
-    }
-
-    async fn close(&self) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// What one request to the memory backend may hold.
-pub(crate) fn limits(message_bytes: usize) -> Limits {
-    Limits::new(500, message_bytes)
-}
-
-/// Measures a message, and refuses what is too large.
-pub(crate) fn plan(message: &Message, most: usize) -> Result<Plan> {
-    let bytes = message.size();
-    if bytes > most {
-        let text = format!("message: has {bytes} bytes with its key and headers, and memory takes at most {most}");
-        return Err(Error::new(ErrorKind::Invalid, text));
-    }
-    Ok(Plan::new(bytes))
 }

@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use strait_core::{ErrorKind, Measure, Result};
+use strait_core::{ErrorKind, Measure, Result, planted};
 use tokio::{
     sync::Mutex,
     time::{self, MissedTickBehavior},
@@ -71,7 +71,8 @@ fn apply(shared: &Arc<Shared>, change: Change) {
         Change::Renewed { until } => {
             let (mut ended, tenures) = (Vec::new(), shared.tenures());
             for (number, tenure) in tenures.iter() {
-                if !tenure.grant.renew(Some(until), now()) {
+                // One that drains may be over already; it is still to be handed over.
+                if !tenure.grant.renew(Some(until), now()) && tenure.deadline.is_none() {
                     ended.push(number);
                 }
             }
@@ -81,9 +82,11 @@ fn apply(shared: &Arc<Shared>, change: Change) {
             }
         }
         Change::Revoked { partition, epoch } => {
+            // Who closes a consumer has done what could be done: what is not settled by then will not be.
+            let grace = if *shared.closing.borrow() { Duration::ZERO } else { shared.settings.grace };
             let mut tenures = shared.tenures();
             if let Some(number) = tenures.find(&partition, epoch) {
-                tenures.drain(number, now() + shared.settings.grace);
+                tenures.drain(number, now() + grace);
             }
         }
         Change::Lost { partition, epoch } => {
@@ -122,7 +125,7 @@ async fn commit_often(shared: &Shared, commits: &Mutex<()>) {
 async fn commit(shared: &Shared, commits: &Mutex<()>) -> bool {
     let _one_at_a_time = commits.lock().await;
     let (numbers, progress) = shared.tenures().progress();
-    if progress.is_empty() {
+    if progress.is_empty() || planted!("settled-and-not-stored") {
         return true;
     }
     let outcomes = shared.ownership.commit(&progress).await;
@@ -242,6 +245,7 @@ async fn mend(shared: &Arc<Shared>) {
 async fn close(shared: &Shared) {
     let mut closing = shared.closing.subscribe();
     let _ = closing.wait_for(|closing| *closing).await.map(drop);
+    shared.tenures().hurry(now());
     let mut failures = 0;
     while let Err(error) = shared.ownership.close().await {
         failed(shared, "leave", error.kind());

@@ -14,6 +14,8 @@ use super::{Partition, Start};
 /// - **W2** Epochs of a partition grow. A commit or release with an older epoch is refused with
 ///   [`ErrorKind::Lost`](strait_core::ErrorKind::Lost).
 /// - **W3** A committed position never moves back.
+/// - **W4** A tenure that came to its end by its own clock is never renewed: its owner may have seen the end. It is gained
+///   anew, in a new epoch.
 #[async_trait]
 pub trait Ownership: Any + Debug + Send + Sync {
     /// Waits for the next change. `None` once closed and nothing is owned any more. Cancel-safe.

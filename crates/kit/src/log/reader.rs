@@ -74,7 +74,7 @@ impl Place {
 
     fn trimmed(&mut self, oldest: &Position) -> bool {
         let Self { partition, start, .. } = self;
-        if self.shared.settings.trimmed == Trimmed::Skip {
+        if self.shared.settings.trimmed == Trimmed::Skip || planted!("trimmed-place-skipped") {
             tracing::warn!(%partition, %oldest, "what was to be read is no longer stored: it goes on at the oldest record");
             self.start = Start::Earliest;
             return true;

@@ -75,6 +75,14 @@ impl Tenure {
         self.grant.state(now) != ClaimState::Lost
     }
 
+    /// Whether a claim was dropped that is not settled: it stands in the way of the watermark for ever. Settled entries
+    /// may still be claimed for a moment, so that there can be more claims than unsettled entries, never fewer.
+    fn is_broken(&self, now: impl FnOnce() -> Instant) -> bool {
+        self.grant.claims() < self.ledger.unsettled()
+            && self.grant.state(now) == ClaimState::Held
+            && !planted!("dropped-claim-kept-log")
+    }
+
     /// Where a reader begins that knows nothing else.
     pub(super) fn begin(&self) -> Start {
         self.ledger.watermark().map_or_else(|| self.start.clone(), |position| Start::After(position.clone()))
@@ -87,31 +95,41 @@ impl Tenure {
 
     /// Moves records from the pages into `batch`: each is entered in the ledger and claimed.
     fn hand_out(&mut self, number: u32, budget: Budget, bytes: &mut usize, batch: &mut Vec<Received>) {
+        loop {
+            self.skip_settled();
+            let Some(page) = self.pages.front_mut() else { return };
+            // As many as fit, up to the next that is to be skipped. Counted first, so that each is moved once.
+            let fits = |record: &&Record| {
+                let fits = *bytes < budget.bytes && (self.skip.is_empty() || !self.skip.contains(&record.position));
+                *bytes += if fits { record.message.size() } else { 0 };
+                fits
+            };
+            let room = budget.messages - batch.len();
+            let count = page.as_slice().iter().take(room).take_while(fits).count();
+            if count == 0 {
+                return;
+            }
+            batch.extend(page.by_ref().take(count).map(|Record { message, position, stored_at }| {
+                let entry = self.ledger.record(position.clone());
+                let claim = self.grant.claim(Token { source: number, entry });
+                let origin = Origin::new(position);
+                let origin = if let Some(time) = stored_at { origin.with_stored_at(time) } else { origin };
+                Received::new(message, claim, origin)
+            }));
+        }
+    }
+
+    /// Enters in the ledger what comes next and was settled before, and lets go of pages that are done with. Progress
+    /// does not wait for somebody to ask for what is behind it.
+    fn skip_settled(&mut self) {
         while let Some(page) = self.pages.front_mut() {
-            while batch.len() < budget.messages && *bytes < budget.bytes && page.len() > 0 {
-                // As many as fit, up to the next that is to be skipped. Counted first, so that each is moved once.
-                let fits = |record: &&Record| {
-                    let fits = *bytes < budget.bytes && (self.skip.is_empty() || !self.skip.contains(&record.position));
-                    *bytes += if fits { record.message.size() } else { 0 };
-                    fits
-                };
-                let room = budget.messages - batch.len();
-                let count = page.as_slice().iter().take(room).take_while(fits).count();
-                batch.extend(page.by_ref().take(count).map(|Record { message, position, stored_at }| {
-                    let entry = self.ledger.record(position.clone());
-                    let claim = self.grant.claim(Token { source: number, entry });
-                    let origin = Origin::new(position);
-                    let origin = if let Some(time) = stored_at { origin.with_stored_at(time) } else { origin };
-                    Received::new(message, claim, origin)
-                }));
-                if !self.skip.is_empty()
-                    && let Some(record) = page.as_slice().first()
-                    && self.skip.remove(&record.position)
-                {
-                    let entry = self.ledger.record(record.position.clone());
-                    self.ledger.settle(entry);
-                    page.next();
-                }
+            while !self.skip.is_empty()
+                && let Some(record) = page.as_slice().first()
+                && self.skip.remove(&record.position)
+            {
+                let entry = self.ledger.record(record.position.clone());
+                self.ledger.settle(entry);
+                page.next();
             }
             if page.len() > 0 {
                 return;
@@ -197,10 +215,12 @@ impl Tenures {
     /// Takes in a page.
     pub(super) fn arrive(&mut self, number: u32, records: Vec<Record>) {
         let Some(tenure) = self.held.get_mut(&number) else { return };
-        if tenure.pages.is_empty() {
+        let is_turn = tenure.pages.is_empty();
+        tenure.pages.push_back(records.into_iter());
+        tenure.skip_settled();
+        if is_turn && !tenure.pages.is_empty() {
             self.turns.push_back(number);
         }
-        tenure.pages.push_back(records.into_iter());
     }
 
     /// What is handed out next: from each partition in turn, as far as the budget goes.
@@ -216,6 +236,9 @@ impl Tenures {
             if tenure.grant.state(&now) != ClaimState::Held {
                 tenure.pages.clear();
                 continue;
+            }
+            if tenure.is_broken(&now) {
+                continue; // what is behind the dropped claim waits until the partition is read again
             }
             if batch.is_empty() {
                 batch.reserve(tenure.pages.iter().map(ExactSizeIterator::len).sum::<usize>().min(budget.messages));
@@ -274,6 +297,13 @@ impl Tenures {
         }
     }
 
+    /// Hands over at once what drains already.
+    pub(super) fn hurry(&mut self, deadline: Instant) {
+        for draining in self.held.values_mut().filter_map(|tenure| tenure.deadline.as_mut()) {
+            *draining = deadline.min(*draining);
+        }
+    }
+
     pub(super) fn is_draining(&self) -> bool {
         self.held.values().any(|tenure| tenure.deadline.is_some() || tenure.children.is_some())
     }
@@ -302,15 +332,9 @@ impl Tenures {
         self.held.iter().filter(|(_, tenure)| lapsed(tenure)).map(|(number, _)| *number).collect()
     }
 
-    /// Tenures of which a claim was dropped that is not settled: it stands in the way of the watermark for ever. Settled
-    /// entries may still be claimed for a moment, so that there can be more claims than unsettled entries, never fewer.
+    /// Tenures of which a claim was dropped.
     pub(super) fn broken(&self, now: impl Fn() -> Instant) -> Vec<u32> {
-        let broken = |tenure: &Tenure| {
-            tenure.grant.state(&now) == ClaimState::Held
-                && tenure.grant.claims() < tenure.ledger.unsettled()
-                && !planted!("dropped-claim-kept-log")
-        };
-        self.held.iter().filter(|(_, tenure)| broken(tenure)).map(|(number, _)| *number).collect()
+        self.held.iter().filter(|(_, tenure)| tenure.is_broken(&now)).map(|(number, _)| *number).collect()
     }
 
     /// Begins a tenure anew, from its watermark. What was settled above is not delivered again. Returns its number.

@@ -150,7 +150,11 @@ impl<Q: Queue> Consumer for QueueConsumer<Q> {
                 }
             }
         }
-        let deleted = if handles.is_empty() { Vec::new() } else { self.shared.queue.delete(&handles).await };
+        let deleted = match handles.len() {
+            0 => Vec::new(),
+            count if planted!("settled-and-not-stored") => vec![Ok(()); count],
+            _ => self.shared.queue.delete(&handles).await,
+        };
         let missing = || Err(Error::new(ErrorKind::Other, "the provider gave fewer outcomes than it was asked for"));
         let mut deleted = deleted.into_iter();
         let mut gone = gone.into_iter().peekable();

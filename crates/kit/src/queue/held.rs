@@ -63,11 +63,15 @@ impl<H: Clone> Held<H> {
         self.leases.iter().find(|(_, lease)| lease.position == *origin.position()).map(|(token, _)| token)
     }
 
-    /// The handle of a claim that is ours at `now`.
+    /// The handle of a claim that is ours at `now`. If it has ended, the later ones of its key are lost with it.
     #[inline]
     pub(super) fn handle(&self, token: Token, now: Moment) -> Option<H> {
         let lease = self.leases.get(token)?;
-        (lease.grant.state_at(now) != ClaimState::Lost).then(|| lease.handle())
+        if lease.grant.state_at(now) == ClaimState::Lost {
+            self.lose_behind(token);
+            return None;
+        }
+        Some(lease.handle())
     }
 
     /// It is settled.

@@ -17,7 +17,7 @@ pub(super) async fn keep<Q: Queue>(shared: Arc<Shared<Q>>, mut closed: watch::Re
     let both = async { tokio::join!(release(&shared), extend(&shared)) };
     tokio::select! {
         biased;
-        () = raised(&mut closed) => {}
+        () = raised(&mut closed), if !planted!("keeper-outlives-close") => {}
         _ = both => {}
     }
 }

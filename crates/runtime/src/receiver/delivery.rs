@@ -4,7 +4,7 @@ use std::{
     time::Duration,
 };
 
-use strait_core::{ClaimState, Error, ErrorKind, Guarantees, Message, Origin, Result, Watch};
+use strait_core::{ClaimState, Error, ErrorKind, Guarantees, Message, Origin, Result, Watch, planted};
 use tokio::{sync::oneshot, time};
 
 use super::{
@@ -206,6 +206,9 @@ impl Delivery {
     /// It was dropped without a verdict.
     #[cold]
     fn dropped(&mut self, item: Box<Item>) {
+        if planted!("dropped-delivery-forgotten") {
+            return std::mem::forget(item);
+        }
         let item = match self.home.take() {
             Some(home) => home.take_back(item),
             None => Some(item),

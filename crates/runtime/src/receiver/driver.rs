@@ -1,16 +1,17 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use strait_core::{Budget, Consumer, Error, ErrorKind, Guarantees, Measure, Observer as _, Received, Result, planted};
+use strait_core::{Consumer, Error, ErrorKind, Guarantees, Measure, Observer as _, Received, Result, planted};
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 use super::{
     DeadLetter, Oversize,
     burial::bury,
     item::{Item, after},
+    receiving::{Came, Receiving},
     shared::Shared,
 };
-use crate::{Backoff, Meter};
+use crate::Meter;
 
 /// What was to be settled, and how that went.
 type Settled = (Vec<Box<Item>>, Vec<Result<()>>);
@@ -19,9 +20,6 @@ type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// How often what was taken away is let go of, while handlers are busy.
 const SWEEP: Duration = Duration::from_millis(100);
-
-/// Between calls to a provider that fails to deliver.
-const RECEIVE_AGAIN: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 
 /// The task behind a [`Receiver`](super::Receiver): keeps one `receive` and one `settle` going, buries what is doomed,
 /// and ends pauses, whatever else happens. None of these is ever cancelled while the consumer is open.
@@ -40,6 +38,9 @@ struct Ending(Arc<Shared>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
+        if planted!("end-untold") {
+            return;
+        }
         self.0.end(Err(Error::new(ErrorKind::Closed, "the receiver's task was dropped before it was closed")));
     }
 }
@@ -57,24 +58,22 @@ impl Driver {
     }
 
     /// Runs until the receiver is closed, and drained or out of time. Returns the `receive` that is still under way.
-    async fn drive(&self) -> Option<Pending<Result<Vec<Received>>>> {
+    async fn drive(&self) -> Receiving {
         let guarantees = self.consumer.guarantees();
-        let mut receiving: Option<Pending<Result<Vec<Received>>>> = None;
+        let mut receiving = Receiving::new(Arc::clone(&self.consumer));
         let mut settling: Option<Pending<Settled>> = None;
         let mut burying = FuturesUnordered::new();
         let mut spare = Vec::new();
-        let mut failures = 0;
-        let mut opened = false;
         let mut deadline: Option<Instant> = None;
         let mut sweep = time::interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let (due, holds) = {
                 let mut desk = self.shared.desk();
-                if receiving.is_none()
+                if !receiving.is_under_way()
                     && let Some(budget) = desk.budget()
                 {
-                    receiving = Some(self.receive(budget, Duration::ZERO));
+                    receiving.begin(budget);
                 }
                 if settling.is_none() && desk.has_over() {
                     let mut batch = std::mem::take(&mut spare);
@@ -94,7 +93,7 @@ impl Driver {
                     if desk.is_empty() {
                         return receiving;
                     }
-                    deadline.get_or_insert_with(|| after(self.drain));
+                    deadline.get_or_insert_with(|| after(self.drain * if planted!("drains-too-long") { 4 } else { 1 }));
                 }
                 desk.idle = settling.is_none();
                 (desk.due(), !desk.is_empty())
@@ -108,26 +107,18 @@ impl Driver {
                     spare = batch;
                     self.shared.tell(&desk);
                 }
-                outcome = poll(&mut receiving) => {
-                    receiving = None;
-                    match outcome {
-                        Ok(batch) if batch.is_empty() => self.shared.close(),
-                        Ok(batch) => {
-                            (failures, opened) = (0, true);
-                            if planted!("ack-before-handler") {
-                                let tokens: Vec<_> = batch.iter().map(|received| received.claim.token()).collect();
-                                self.consumer.settle(&tokens).await;
-                            }
-                            let mut desk = self.shared.desk();
-                            desk.arrive(batch);
-                            self.shared.tell(&desk);
+                came = receiving.next() => {
+                    match came {
+                        Came::Batch(batch) if batch.is_empty() => self.shared.close(),
+                        Came::Batch(batch) => self.arrive(batch).await,
+                        Came::Failed(error) => self.not_received(&error, receiving.failures),
+                        Came::Broken(error) => {
+                            self.meter.observe(Measure::Failed { call: "receive", kind: error.kind() });
+                            self.shared.break_off(error);
                         }
-                        Err(error) => {
-                            failures += 1;
-                            receiving = self.receive_again(error, failures, opened);
-                        }
+                        Came::Calm => {}
                     }
-                    self.shared.receive_failures(failures);
+                    self.shared.receive_failures(receiving.failures);
                 }
                 Some((item, outcome)) = burying.next() => {
                     let mut desk = self.shared.desk();
@@ -153,31 +144,19 @@ impl Driver {
         }
     }
 
-    fn receive(&self, budget: Budget, pause: Duration) -> Pending<Result<Vec<Received>>> {
-        let consumer = Arc::clone(&self.consumer);
-        Box::pin(async move {
-            if !pause.is_zero() {
-                time::sleep(pause).await;
-            }
-            consumer.receive(budget).await
-        })
+    async fn arrive(&self, batch: Vec<Received>) {
+        if planted!("ack-before-handler") {
+            let tokens: Vec<_> = batch.iter().map(|received| received.claim.token()).collect();
+            self.consumer.settle(&tokens).await;
+        }
+        let mut desk = self.shared.desk();
+        desk.arrive(batch);
+        self.shared.tell(&desk);
     }
 
-    /// What cannot be had when it is opened never comes by itself. Later it may: somebody mends it, and it goes on.
-    fn receive_again(&self, error: Error, failures: u32, opened: bool) -> Option<Pending<Result<Vec<Received>>>> {
+    fn not_received(&self, error: &Error, failures: u32) {
         self.meter.observe(Measure::Failed { call: "receive", kind: error.kind() });
-        let fatal = matches!(
-            error.kind(),
-            ErrorKind::Config | ErrorKind::NotFound | ErrorKind::Denied | ErrorKind::Unsupported
-        );
-        if error.kind() == ErrorKind::Closed || (fatal && !opened) {
-            self.shared.break_off(error);
-            return None;
-        }
         tracing::warn!(receiver = %self.shared.name, %error, failures, "cannot receive, and tries again");
-        let pause = error.retry_after().unwrap_or_else(|| RECEIVE_AGAIN.pause(failures));
-        let budget = self.shared.desk().budget()?;
-        Some(self.receive(budget, pause))
     }
 
     fn bury(
@@ -190,16 +169,9 @@ impl Driver {
     }
 
     /// Closes the consumer, which also ends the `receive` under way. What that still brings is dropped: given back.
-    async fn close(&self, receiving: Option<Pending<Result<Vec<Received>>>>) -> Result<()> {
+    async fn close(&self, receiving: Receiving) -> Result<()> {
         self.shared.desk().end();
-        let both = async {
-            let rest = async {
-                if let Some(receiving) = receiving {
-                    drop(receiving.await);
-                }
-            };
-            tokio::join!(self.consumer.close(), rest).0
-        };
+        let both = async { tokio::join!(self.consumer.close(), receiving.end()).0 };
         let patience = self.drain.max(Duration::from_secs(5));
         time::timeout(patience, both).await.unwrap_or_else(|_| {
             let text = format!("{}: did not close within {patience:?}", self.shared.name);
@@ -208,7 +180,7 @@ impl Driver {
     }
 }
 
-async fn sleep_until(due: Option<Instant>) {
+pub(super) async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => time::sleep_until(due).await,
         None => std::future::pending().await,

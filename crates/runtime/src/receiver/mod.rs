@@ -12,6 +12,7 @@ mod desk;
 mod driver;
 mod health;
 mod item;
+mod receiving;
 mod settings;
 mod shared;
 

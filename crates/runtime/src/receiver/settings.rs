@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use strait_core::{Error, ErrorKind, Guarantees, Ordering, Result};
+use strait_core::{Error, ErrorKind, Guarantees, Ordering, Result, planted};
 
 use crate::{Backoff, Meter, Sender};
 
@@ -141,7 +141,7 @@ impl ReceiverSettings {
             return wrong("retry.first", "must not be longer than retry.longest");
         }
         let Guarantees { provider, source, .. } = guarantees;
-        if self.ordering > guarantees.ordering {
+        if self.ordering > guarantees.ordering && !planted!("missing-order-accepted") {
             return refuse(
                 ErrorKind::Unsupported,
                 format!("ordering: asks for order by key, which {provider} does not keep on {source:?}"),

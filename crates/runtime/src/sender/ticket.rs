@@ -5,7 +5,7 @@ use std::{
 };
 
 use slab::Slab;
-use strait_core::{Error, Receipt, Result};
+use strait_core::{Error, Receipt, Result, planted};
 
 use super::shared::Shared;
 
@@ -83,7 +83,7 @@ impl Tickets {
     }
 
     fn abandon(&mut self, ticket: usize) {
-        if let Ticket::Over(_) = self.0[ticket] {
+        if matches!(self.0[ticket], Ticket::Over(_)) || planted!("abandoned-ticket-used-again") {
             self.0.remove(ticket);
         } else {
             self.0[ticket] = Ticket::Abandoned;

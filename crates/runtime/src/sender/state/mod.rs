@@ -151,6 +151,9 @@ impl State {
         if self.idle {
             self.now = Instant::now();
         }
+        if planted!("id-replaced") {
+            message.id = None;
+        }
         message.id.get_or_insert_with(|| self.ids.next());
         let (ticket, generation) = (self.tickets.issue(), self.flushes.accept());
         let key = message.key.clone().filter(|_| !planted!("two-requests-per-key"));

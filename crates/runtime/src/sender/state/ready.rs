@@ -168,13 +168,11 @@ impl State {
     /// When a request of this route may leave, although it is not full: `None` means at once.
     fn leaves(&self, route: &Route) -> Option<Instant> {
         let hurry = self.closed || self.flushes.are_under_way() || !self.lingers();
-        (!hurry && !self.is_full(route.load)).then(|| route.since + self.settings.linger)
+        let linger = self.settings.linger * if planted!("lingers-too-long") { 2 } else { 1 };
+        (!hurry && !self.is_full(route.load)).then(|| route.since + linger)
     }
 
     fn may_leave(&self, route: &Route) -> bool {
-        if planted!("linger-for-ever") && !self.is_full(route.load) {
-            return false;
-        }
         self.leaves(route).is_none_or(|leaves| leaves <= self.now)
     }
 
@@ -225,7 +223,9 @@ impl State {
         while let Some(place) = next {
             let entry = self.lanes.get_mut(place).expect("the links hold places only");
             let fits = request.messages.len() < self.limits.messages
-                && (request.messages.is_empty() || request.bytes + entry.plan.bytes <= self.limits.bytes);
+                && (request.messages.is_empty()
+                    || request.bytes + entry.plan.bytes <= self.limits.bytes
+                    || planted!("request-over-its-limit"));
             let joins = number.is_none_or(|number| number == entry.plan.route && !self.limits.one_per_key);
             if !fits || !joins {
                 break;
