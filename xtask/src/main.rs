@@ -1,5 +1,6 @@
 //! The commands of a developer. `cargo xtask test` runs everything that the gate runs, in its order.
 
+mod faults;
 mod layers;
 mod orders;
 mod step;
@@ -32,6 +33,7 @@ fn test(all: bool) -> Result<(), String> {
     steps.run("docs", cargo(["doc", "--workspace", "--no-deps", "--quiet"]).env("RUSTDOCFLAGS", "-D warnings"))?;
     layers::check(&mut steps)?;
     steps.run("tests", &mut cargo(["test", "--workspace"]))?;
+    faults::prove(&mut steps)?;
     if all {
         for shape in ["log", "queue"] {
             orders::check(&mut steps, shape)?;

@@ -1,0 +1,77 @@
+//! What happens to what is in hand when somebody joins or leaves, and to what is dropped.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::{
+    Needs, Rig,
+    stage::{Open, Stage, message, next, receive, secs, text},
+};
+
+/// A planned move, with messages settled above one that waits: nothing is worked on twice, and nothing is lost.
+pub async fn c78_a_planned_move_duplicates_nothing(rig: &dyn Rig) {
+    let stage = Stage::with(rig, Needs { partitions: 2, ..Needs::default() }).await;
+    stage.send((0..40).map(|number| message(&format!("k{number}-"), number))).await;
+    let few = |settings: &mut strait_runtime::ReceiverSettings| (settings.in_flight, settings.buffer) = (4, 8);
+    let one = stage.open_with(few).await;
+    let mut done = Vec::new();
+    // The first of each partition waits, and what is behind it is settled.
+    let mut waiting = std::collections::HashSet::new();
+    while done.len() < 10 {
+        let delivery = next(&one).await;
+        if waiting.insert(delivery.partition().map(str::to_owned)) {
+            delivery.retry_after("not yet", secs(5));
+        } else {
+            done.push(text(delivery.message()));
+            delivery.ack();
+        }
+    }
+    sleep(secs(2)).await;
+    let two = stage.open_with(few).await;
+    let work = async |open: &Open| {
+        let mut done = Vec::new();
+        while let Ok(delivery) = timeout(secs(60), open.recv()).await {
+            let delivery = delivery.unwrap().unwrap();
+            sleep(Duration::from_millis(100)).await;
+            done.push((text(delivery.message()), delivery.partition().map(str::to_owned)));
+            delivery.ack();
+        }
+        done
+    };
+    let (by_one, by_two) = tokio::join!(work(&one), work(&two));
+    assert!(!by_two.is_empty(), "the second has a share");
+    if stage.can.is_log() {
+        let partitions: std::collections::HashSet<_> = by_two.iter().map(|(_, partition)| partition).collect();
+        assert_eq!(partitions.len(), 1, "a partition of two moves");
+    }
+    done.extend(by_one.into_iter().chain(by_two).map(|(text, _)| text));
+    done.sort();
+    let mut all: Vec<_> = (0..40).map(|number| format!("k{number}-{number}")).collect();
+    all.sort();
+    assert_eq!(done, all);
+    stage.settled().await;
+}
+
+/// A claim that is dropped comes again within a second, and progress moves on once it is settled.
+pub async fn c82_a_dropped_claim_comes_again_within_a_second(rig: &dyn Rig) {
+    let stage = Stage::with(rig, Needs { partitions: 1, ..Needs::default() }).await;
+    stage.send((0..5).map(|number| message(&format!("k{number}-"), number))).await;
+    let member = stage.member().await;
+    let held = receive(&member, 5).await;
+    let tokens: Vec<_> = held
+        .iter()
+        .filter(|received| text(&received.message) != "k2-2")
+        .map(|received| received.claim.token())
+        .collect();
+    assert!(member.consumer.settle(&tokens).await.iter().all(Result::is_ok));
+    sleep(secs(3)).await;
+    let start = Instant::now();
+    drop(held);
+    let again = receive(&member, 1).await;
+    assert_eq!(text(&again[0].message), "k2-2");
+    assert!(start.elapsed() <= secs(1), "after {:?}", start.elapsed());
+    assert!(member.consumer.settle(&[again[0].claim.token()]).await[0].is_ok());
+    drop(again);
+    stage.settled().await;
+}

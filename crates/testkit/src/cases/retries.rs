@@ -1,0 +1,126 @@
+//! Pauses between attempts.
+
+use std::sync::Arc;
+
+use strait_core::ErrorKind;
+use strait_runtime::{Backoff, Retry, State};
+use tokio::time::{Instant, timeout};
+
+use crate::{
+    Fault, Faults, Join, Rig, Site,
+    stage::{Stage, expect, message, millis, next, nothing, secs, text, until},
+};
+
+/// A message that asks for a pause does not come earlier, and others come meanwhile.
+pub async fn c31_not_before_its_pause_is_over(rig: &dyn Rig) {
+    let stage = Stage::new(rig).await;
+    let open = stage.open().await;
+    stage.send([message("a", 1)]).await;
+    let start = Instant::now();
+    expect(&open, "a1").await.retry_after("later", secs(40));
+    for number in 0..5 {
+        stage.send([message("b", number)]).await;
+        let delivery = next(&open).await;
+        assert_eq!(text(delivery.message()), format!("b{number}"));
+        delivery.ack();
+    }
+    assert!(start.elapsed() < secs(20), "others wait for it: {:?}", start.elapsed());
+    let delivery = expect(&open, "a1").await;
+    assert!(start.elapsed() >= secs(40), "too early: {:?}", start.elapsed());
+    delivery.retry_after("later", secs(60));
+    // After a crash the message survives; the pause need not.
+    open.member.kill();
+    let other = stage.open().await;
+    expect(&other, "a1").await.ack();
+    stage.settled().await;
+}
+
+/// Pauses grow up to the longest, whoever fails.
+pub async fn c31_pauses_grow(rig: &dyn Rig) {
+    let stage = Stage::new(rig).await;
+    let retry = Retry::new(8, Backoff::new(secs(1), secs(4)));
+    let open = stage.open_with(|settings| settings.retry = retry).await;
+    stage.send([message("a", 1)]).await;
+    let mut last: Option<Instant> = None;
+    for attempt in 1..=6u32 {
+        let delivery = expect(&open, "a1").await;
+        if let Some(last) = last {
+            let whole = secs(1 << (attempt - 2).min(2));
+            let pause = last.elapsed();
+            assert!(pause >= whole / 2 && pause <= whole + millis(100), "before attempt {attempt}: {pause:?}");
+        }
+        last = Some(Instant::now());
+        delivery.retry("again");
+    }
+    expect(&open, "a1").await.ack();
+    stage.settled().await;
+}
+
+/// A provider that fails is asked again for ever, after pauses that grow; how it is can be seen, and it recovers.
+pub async fn c66_a_subscription_recovers_for_ever(rig: &dyn Rig) {
+    let stage = Stage::new(rig).await;
+    let faults = Faults::scripted();
+    let member = stage.join(Join::default()).await;
+    let consumer = crate::FaultyConsumer::new(Arc::clone(&member.consumer), &faults);
+    let mut settings = strait_runtime::ReceiverSettings::new(strait_runtime::DeadLetter::Block);
+    settings.meter = member.meter.clone();
+    let receiver = strait_runtime::Receiver::new(consumer, settings).unwrap();
+    stage.send([message("a", 1)]).await;
+    expect(&receiver, "a1").await.ack();
+    assert_eq!(receiver.health().state, State::Up);
+    let mut failures = 0;
+    for round in 0..3 {
+        faults.always(Site::Receive, Fault::Fail(ErrorKind::Unavailable));
+        stage.send([message("a", 2 + round), message("b", 2 + round)]).await;
+        // What was asked for before the outage may still come.
+        let mut seen = Vec::new();
+        while let Ok(delivery) = timeout(secs(10 * 60), receiver.recv()).await {
+            let delivery = delivery.unwrap().expect("it is not closed");
+            seen.push(text(delivery.message()));
+            delivery.ack();
+        }
+        let health = receiver.health();
+        assert_eq!(health.state, State::Down);
+        assert!(health.receive_failures >= 20, "{}", health.receive_failures);
+        let (count, kind) = health.counts.failures["receive"];
+        assert!(count > failures && count - failures < 60 && kind == ErrorKind::Unavailable, "{count}");
+        failures = count;
+        faults.heal();
+        while seen.len() < 2 {
+            let delivery = next(&receiver).await;
+            seen.push(text(delivery.message()));
+            delivery.ack();
+        }
+        seen.sort();
+        assert_eq!(seen, [format!("a{}", 2 + round), format!("b{}", 2 + round)]);
+        until("it is up again", || receiver.health().state == State::Up).await;
+    }
+    stage.settled().await;
+}
+
+/// As above, with what fails beneath the engine: reads, opening, committing, extending, deleting.
+pub async fn c66_an_engine_recovers_for_ever(rig: &dyn Rig) {
+    let stage = Stage::new(rig).await;
+    let faults = Faults::scripted();
+    let open = stage.open_as(Join::with(&faults), |_| {}).await;
+    stage.send([message("a", 1)]).await;
+    expect(&open, "a1").await.ack();
+    stage.settled().await;
+    for site in [Site::Receive, Site::Read, Site::Open, Site::Commit, Site::Delete, Site::Extend, Site::Release] {
+        faults.always(site, Fault::Fail(ErrorKind::Unavailable));
+    }
+    stage.send([message("a", 2)]).await;
+    // What was asked for before the outage may still come; it is to come to its end then too.
+    if let Ok(delivery) = timeout(secs(10), open.recv()).await {
+        delivery.unwrap().expect("it is not closed").ack();
+    }
+    let failures = || open.health().counts.failures;
+    until("calls fail again and again", || failures().values().any(|(count, _)| *count > 5)).await;
+    stage.send([message("a", 3)]).await;
+    nothing(&open, secs(60)).await;
+    faults.heal();
+    while let Ok(delivery) = timeout(stage.can.lease * 4, open.recv()).await {
+        delivery.unwrap().expect("it is not closed").ack();
+    }
+    stage.settled().await;
+}

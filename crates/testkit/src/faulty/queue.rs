@@ -1,0 +1,166 @@
+use std::sync::{
+    Mutex, MutexGuard,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use strait_core::{Budget, ErrorKind, Guarantees, Message, Origin, Result};
+use strait_kit::{Keeping, Leased, Queue};
+
+use super::{Fault, Faults, Site, error, lost_answer};
+
+/// A [`Queue`] whose calls go wrong as planned.
+pub struct FaultyQueue<Q: Queue> {
+    inner: Q,
+    faults: Faults,
+    leases: AtomicU64,
+    /// A delivery whose message is not deleted, to come along once more.
+    old: Mutex<Option<Old<Q::Handle>>>,
+}
+
+type Old<H> = (Message, Origin, Numbered<H>);
+
+/// Handles stay out of debug output, and so does the delivery that is kept with one.
+impl<Q: Queue> std::fmt::Debug for FaultyQueue<Q> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FaultyQueue").field("inner", &self.inner).field("faults", &self.faults).finish_non_exhaustive()
+    }
+}
+
+/// A handle, and which lease it is for: they count from 0, in the order in which they were given.
+#[derive(Clone)]
+pub struct Numbered<H> {
+    handle: H,
+    number: u64,
+}
+
+impl<H> std::fmt::Debug for Numbered<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Numbered").field("number", &self.number).finish_non_exhaustive()
+    }
+}
+
+impl<Q: Queue> FaultyQueue<Q> {
+    /// Leases from `inner`.
+    pub fn new(inner: Q, faults: Faults) -> Self {
+        Self { inner, faults, leases: AtomicU64::new(0), old: Mutex::default() }
+    }
+
+    fn old(&self) -> MutexGuard<'_, Option<Old<Q::Handle>>> {
+        self.old.lock().expect("nothing panics while holding this")
+    }
+
+    fn number(&self, leased: Leased<Q::Handle>) -> Leased<Numbered<Q::Handle>> {
+        let number = self.leases.fetch_add(1, Relaxed);
+        let Leased { message, handle, origin, grant } = leased;
+        Leased { message, handle: Numbered { handle, number }, origin, grant }
+    }
+
+    /// Takes away the first lease, and answers as `rest` does for the others.
+    async fn lose_first<F>(
+        &self,
+        handles: &[Numbered<Q::Handle>],
+        rest: impl FnOnce(Vec<Q::Handle>) -> F,
+    ) -> Vec<Result<()>>
+    where
+        F: Future<Output = Vec<Result<()>>>,
+    {
+        let mut bare = bare(handles);
+        let first = bare.remove(0);
+        self.inner.release(&[first]).await;
+        let mut outcomes = vec![Err(error(ErrorKind::Lost))];
+        if !bare.is_empty() {
+            outcomes.extend(rest(bare).await);
+        }
+        outcomes
+    }
+}
+
+fn bare<H: Clone>(handles: &[Numbered<H>]) -> Vec<H> {
+    handles.iter().map(|numbered| numbered.handle.clone()).collect()
+}
+
+impl<Q: Queue> Queue for FaultyQueue<Q> {
+    type Handle = Numbered<Q::Handle>;
+
+    fn guarantees(&self) -> Guarantees {
+        self.inner.guarantees()
+    }
+
+    fn keeping(&self) -> Keeping {
+        self.inner.keeping()
+    }
+
+    fn counts_deliveries(&self) -> bool {
+        self.inner.counts_deliveries()
+    }
+
+    async fn receive(&self, budget: Budget) -> Result<Vec<Leased<Self::Handle>>> {
+        let fault = self.faults.next(Site::Receive, 1);
+        if let Some(Fault::Fail(kind)) = fault {
+            return Err(error(kind));
+        }
+        let mut batch: Vec<_> =
+            self.inner.receive(budget).await?.into_iter().map(|leased| self.number(leased)).collect();
+        match fault {
+            Some(Fault::Ambiguous) => return Err(lost_answer()), // its leases have to run out
+            Some(Fault::Duplicate) => {
+                let old = self.old().clone();
+                if let Some((message, origin, handle)) = old {
+                    let origin = origin.clone().with_redeliveries(origin.redeliveries() + 1);
+                    batch.push(Leased { message, handle, origin, grant: None });
+                }
+            }
+            fault => self.faults.wait(fault.as_ref()).await,
+        }
+        if let Some(Leased { message, handle, origin, .. }) = batch.first() {
+            let old = (message.clone(), origin.clone(), handle.clone());
+            self.old().get_or_insert(old);
+        }
+        Ok(batch)
+    }
+
+    async fn delete(&self, handles: &[Self::Handle]) -> Vec<Result<()>> {
+        self.old().take_if(|(_, _, old)| handles.iter().any(|handle| handle.number == old.number));
+        let fault = self.faults.next(Site::Delete, handles.len());
+        match fault {
+            Some(Fault::Fail(kind)) => vec![Err(error(kind)); handles.len()],
+            Some(Fault::Ambiguous) => {
+                self.inner.delete(&bare(handles)).await;
+                vec![Err(lost_answer()); handles.len()]
+            }
+            Some(Fault::Lose) => self.lose_first(handles, async |rest| self.inner.delete(&rest).await).await,
+            fault => {
+                let outcomes = self.inner.delete(&bare(handles)).await;
+                self.faults.wait(fault.as_ref()).await;
+                outcomes
+            }
+        }
+    }
+
+    async fn extend(&self, handles: &[Self::Handle]) -> Vec<Result<()>> {
+        let fault = self.faults.next(Site::Extend, handles.len());
+        match fault {
+            Some(Fault::Fail(kind)) => vec![Err(error(kind)); handles.len()],
+            Some(Fault::Lose) => self.lose_first(handles, async |rest| self.inner.extend(&rest).await).await,
+            fault => {
+                let outcomes = self.inner.extend(&bare(handles)).await;
+                self.faults.wait(fault.as_ref()).await;
+                outcomes
+            }
+        }
+    }
+
+    async fn release(&self, handles: &[Self::Handle]) -> Vec<Result<()>> {
+        self.faults.note_release(handles.iter().map(|numbered| numbered.number));
+        let fault = self.faults.next(Site::Release, handles.len());
+        if let Some(Fault::Fail(kind)) = fault {
+            return vec![Err(error(kind)); handles.len()];
+        }
+        self.faults.wait(fault.as_ref()).await;
+        self.inner.release(&bare(handles)).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.inner.close().await
+    }
+}

@@ -1,0 +1,213 @@
+use std::{fmt, fmt::Debug, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use strait_core::{Consumer, Ordering, Producer, Result};
+use strait_kit::Start;
+use strait_runtime::Meter;
+
+use crate::Faults;
+
+/// A backend under test: declares what it can do, and makes channels.
+///
+/// A provider implements this once, in its tests. Cases run for what is declared; for what is not, they show that asking
+/// for it is refused.
+#[async_trait]
+pub trait Rig: Debug + Send + Sync {
+    /// What the backend declares.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Makes a channel that nobody else uses.
+    async fn channel(&self, needs: Needs) -> Result<Box<dyn Channel>>;
+
+    /// Consumes a source that does not exist. `None` for a backend that makes whatever it is asked for.
+    async fn missing(&self) -> Option<Result<Arc<dyn Consumer>>>;
+
+    /// A configuration of this backend that opens: a sender `out` and a receiver `app`, whose tables begin with the lines
+    /// `[senders.out]` and `[receivers.app]`.
+    fn configuration(&self) -> String;
+
+    /// Reads a configuration with this backend's provider, and opens nothing.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it.
+    fn configure(&self, text: &str) -> Result<()>;
+}
+
+/// A stream, or a queue, or a topic with subscriptions: where one case sends to and receives from.
+#[async_trait]
+pub trait Channel: Debug + Send + Sync {
+    /// Another connection to send by.
+    fn producer(&self) -> Arc<dyn Producer>;
+
+    /// Another process that consumes. What it asks for and the backend cannot do is an error.
+    async fn join(&self, join: Join) -> Result<Member>;
+
+    /// How many messages a group has yet to settle, as the backend knows.
+    async fn left(&self, group: &str) -> usize;
+}
+
+/// What a backend can do beyond the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// What it is.
+    pub shape: Shape,
+    /// The order that its consumers promise.
+    pub ordering: Ordering,
+    /// After how long what a killed process held comes again, at most.
+    pub lease: Duration,
+    /// How long a message may be held in all, where that is limited.
+    pub longest: Option<Duration>,
+    /// Whether it stores messages of one dedup id once, and for how long it remembers them.
+    pub dedup: Option<Duration>,
+    /// Whether a new group may choose where it starts.
+    pub starts: bool,
+    /// Whether time in it is that of the test's runtime, so that the clock may be paused.
+    pub paused: bool,
+}
+
+impl Capabilities {
+    /// A backend of this shape, whose leases last `lease`: no order, no limit, no window, no choice of start.
+    pub const fn new(shape: Shape, lease: Duration) -> Self {
+        Self { shape, ordering: Ordering::None, lease, longest: None, dedup: None, starts: false, paused: false }
+    }
+
+    /// Promises order by key.
+    pub const fn in_order(mut self) -> Self {
+        self.ordering = Ordering::Key;
+        self
+    }
+
+    /// Limits how long a message may be held in all.
+    pub const fn with_longest(mut self, longest: Duration) -> Self {
+        self.longest = Some(longest);
+        self
+    }
+
+    /// Stores messages of one dedup id once, within `window`.
+    pub const fn with_dedup(mut self, window: Duration) -> Self {
+        self.dedup = Some(window);
+        self
+    }
+
+    /// Lets a new group choose where it starts.
+    pub const fn with_starts(mut self) -> Self {
+        self.starts = true;
+        self
+    }
+
+    /// Keeps time by the test's runtime.
+    pub const fn with_paused_time(mut self) -> Self {
+        self.paused = true;
+        self
+    }
+
+    /// Whether order by key is promised.
+    pub fn is_ordered(&self) -> bool {
+        self.ordering == Ordering::Key
+    }
+
+    /// Whether it is a log.
+    pub fn is_log(&self) -> bool {
+        self.shape == Shape::Log
+    }
+}
+
+/// Who can take a claim away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A log: by partition.
+    Log,
+    /// A queue: by message.
+    Queue,
+}
+
+/// What a case would like a channel to be. A backend does what it can: a case does not depend on it.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Needs {
+    /// The groups that will consume it.
+    pub groups: Vec<&'static str>,
+    /// How many partitions it has, on a log.
+    pub partitions: usize,
+    /// How many messages of a key may be in hand at once, on a queue.
+    pub per_key: usize,
+    /// The largest message, where it can be chosen.
+    pub message_bytes: Option<usize>,
+    /// Most bytes stored, where it can be chosen.
+    pub room: Option<usize>,
+}
+
+/// The group of a case that needs no other.
+pub const GROUP: &str = "app";
+
+impl Default for Needs {
+    fn default() -> Self {
+        Self { groups: vec![GROUP], partitions: 4, per_key: 10, message_bytes: None, room: None }
+    }
+}
+
+/// How a process consumes a channel.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Join {
+    /// As which group.
+    pub group: &'static str,
+    /// Where the group starts, if it is new and may choose. Default: the backend's own choice, which misses nothing.
+    pub start: Option<Start>,
+    /// What goes wrong between the engine and the backend.
+    pub faults: Faults,
+}
+
+impl Default for Join {
+    fn default() -> Self {
+        Self { group: GROUP, start: None, faults: Faults::none() }
+    }
+}
+
+impl Join {
+    /// As a member of `group`.
+    pub fn group(group: &'static str) -> Self {
+        Self { group, ..Self::default() }
+    }
+
+    /// With `faults` between the engine and the backend.
+    pub fn with(faults: &Faults) -> Self {
+        Self { faults: faults.clone(), ..Self::default() }
+    }
+
+    /// Starts at `start`.
+    pub fn starting(mut self, start: Start) -> Self {
+        self.start = Some(start);
+        self
+    }
+}
+
+/// A process that consumes.
+pub struct Member {
+    /// What it consumes by.
+    pub consumer: Arc<dyn Consumer>,
+    /// What its engine measures.
+    pub meter: Meter,
+    kill: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Member {
+    /// A process that consumes by `consumer`, whose engine tells `meter`, and which `kill` kills.
+    pub fn new(consumer: Arc<dyn Consumer>, meter: Meter, kill: impl Fn() + Send + Sync + 'static) -> Self {
+        Self { consumer, meter, kill: Box::new(kill) }
+    }
+
+    /// Kills the process, as SIGKILL does: whatever it asks of the backend from now on hangs, nothing is released, and
+    /// nobody is told.
+    pub fn kill(&self) {
+        (self.kill)();
+    }
+}
+
+impl fmt::Debug for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Member").field("consumer", &self.consumer).finish_non_exhaustive()
+    }
+}
