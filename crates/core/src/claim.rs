@@ -241,6 +241,7 @@ impl Claim {
     }
 
     /// A way to hear of its loss that does not hold the delivery.
+    #[inline]
     pub fn watch(&self) -> Watch {
         Watch(Arc::clone(&self.shared))
     }

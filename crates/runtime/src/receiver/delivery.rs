@@ -199,29 +199,25 @@ impl Delivery {
         }
     }
 
+    #[inline]
     pub(crate) fn watch(&self) -> Watch {
         self.item().received().claim.watch()
     }
 
-    /// It was dropped without a verdict.
+    /// It was dropped without a verdict, and no worker takes it back.
     #[cold]
     fn dropped(&mut self, item: Box<Item>) {
         if planted!("dropped-delivery-forgotten") {
             return std::mem::forget(item);
         }
-        let item = match self.home.take() {
-            Some(home) => home.take_back(item),
-            None => Some(item),
-        };
-        if let Some(item) = item {
-            self.shared.fail(item, Failure::retry("the delivery was dropped"));
-        }
+        self.shared.fail(item, Failure::retry("the delivery was dropped"));
     }
 }
 
 impl Lend for Delivery {
     type Parts = Box<Item>;
 
+    #[inline]
     fn lend(mut self, home: Home<Box<Item>>) -> Self {
         self.home = Some(home);
         self
@@ -229,6 +225,7 @@ impl Lend for Delivery {
 }
 
 impl Settle for Box<Item> {
+    #[inline]
     fn settle(self, shared: &Shared, outcome: Result<(), Failure>) {
         match outcome {
             Ok(()) => shared.ack(self),
@@ -249,6 +246,7 @@ pub(crate) async fn lost(watch: &Watch) {
 }
 
 impl Shared {
+    #[inline]
     fn ack(&self, item: Box<Item>) {
         let mut desk = self.desk();
         let work = desk.ack(item);
@@ -281,7 +279,12 @@ impl Shared {
 impl Drop for Delivery {
     #[inline]
     fn drop(&mut self) {
-        if let Some(item) = self.item.take() {
+        let Some(item) = self.item.take() else { return };
+        let left = match self.home.take() {
+            Some(home) => home.take_back(item),
+            None => Some(item),
+        };
+        if let Some(item) = left {
             self.dropped(item);
         }
     }

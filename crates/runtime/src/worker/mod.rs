@@ -240,6 +240,7 @@ where
     Ok(())
 }
 
+#[inline]
 fn context(watch: Option<strait_core::Watch>, attempt: u32, timeout: Option<Duration>) -> Context {
     Context { watch, attempt, deadline: timeout.map(|timeout| Instant::now() + timeout) }
 }

@@ -34,6 +34,7 @@ impl<P: Settle> Slot<P> {
     }
 
     /// Lends out something of `shared`.
+    #[inline]
     pub(super) fn lend<'a, D: Lend<Parts = P>>(self: &'a Arc<Self>, lent: D, shared: &'a Shared) -> (D, Loan<'a, P>) {
         let lent = lent.lend(Home { slot: Arc::clone(self), loan: self.loan.load(Relaxed) });
         (lent, Loan { slot: self, shared, is_open: true })
@@ -42,12 +43,14 @@ impl<P: Settle> Slot<P> {
 
 impl<P> Slot<P> {
     /// Ends the loan. Returns what came back, unless the handler ended it by a verdict of its own, or keeps it.
+    #[inline]
     fn close(&self) -> Option<P> {
         let mut back = self.back();
         self.loan.fetch_add(1, Relaxed);
         back.take()
     }
 
+    #[inline]
     fn back(&self) -> MutexGuard<'_, Option<P>> {
         self.back.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -62,6 +65,7 @@ pub(crate) struct Home<P> {
 
 impl<P> Home<P> {
     /// Takes it back, or returns it if the loan is over: it ended later than its handler.
+    #[inline]
     pub(crate) fn take_back(self, lent: P) -> Option<P> {
         let mut back = self.slot.back();
         if self.slot.loan.load(Relaxed) != self.loan {
@@ -82,6 +86,7 @@ pub(super) struct Loan<'a, P: Settle> {
 
 impl<P: Settle> Loan<'_, P> {
     /// Ends it as the handler did, unless the handler gave a verdict of its own.
+    #[inline]
     pub(super) fn end(mut self, outcome: Result<(), Failure>) {
         self.is_open = false;
         if let Some(parts) = self.slot.close() {
