@@ -43,7 +43,7 @@ impl Intake {
     fn read(&mut self, record: &StringRecord) -> Result<Order, Error> {
         let line = record.position().map_or(0, csv::Position::line);
         let headers = self.rows.reader_mut().headers()?.clone();
-        let row = record.deserialize(Some(&headers)).map_err(|error| describe(&error));
+        let row = record.deserialize(Some(&headers)).map_err(|error| describe(&error, &headers));
         row.and_then(|row| self.check(row)).map_err(|reason| format!("{} line {line}: {reason}", self.file).into())
     }
 
@@ -77,12 +77,11 @@ impl Iterator for Intake {
     }
 }
 
-/// What is wrong with a row, without its place.
-fn describe(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::Deserialize { err, .. } => err.to_string(),
-        _ => error.to_string(),
-    }
+/// What is wrong with a row, without its line: the name of the column, if it is in one.
+fn describe(error: &csv::Error, headers: &StringRecord) -> String {
+    let csv::ErrorKind::Deserialize { err, .. } = error.kind() else { return error.to_string() };
+    let column = err.field().and_then(|index| headers.get(usize::try_from(index).ok()?));
+    column.map_or_else(|| err.to_string(), |column| format!("{column}: {}", err.kind()))
 }
 
 fn is_date(text: &str) -> bool {
@@ -117,8 +116,8 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_its_line() {
         for (line, problem_is) in [
-            ("2,00002,1997-01-12,one,12.00", "line 3: field 3: invalid digit"),
-            ("two,00002,1997-01-12,1,12.00", "line 3: field 0: invalid digit"),
+            ("2,00002,1997-01-12,one,12.00", "line 3: items: invalid digit"),
+            ("two,00002,1997-01-12,1,12.00", "line 3: order_id: invalid digit"),
             ("2,00002,1997-01-12,1", "line: 3"),
             ("2,00002,1997-01-12,1,12.00,more", "line: 3"),
             ("2,00002,1997-01-12,1,12.001", "line 3: dollars \"12.001\" is not an amount"),
