@@ -115,8 +115,10 @@ async fn soak(time: Duration) -> std::result::Result<(), String> {
     before.print("before");
 
     let counts = Arc::new(Counts::default());
-    let loads =
-        [Load::start(log().map_err(told)?, &counts).map_err(told)?, Load::start(queue("work"), &counts).map_err(told)?];
+    let loads = [
+        Load::start(log().map_err(told)?, &counts).await.map_err(told)?,
+        Load::start(queue("work"), &counts).await.map_err(told)?,
+    ];
     let (mut warm, mut max, mut end) = (Sample::default(), Sample::default(), before);
     for tenth in 1..=10 {
         let until = Instant::now() + time / 10;
@@ -186,7 +188,14 @@ struct Load {
 }
 
 impl Load {
-    fn start((producer, consumer): Ends, counts: &Arc<Counts>) -> Result<Self> {
+    async fn start((producer, consumer): Ends, counts: &Arc<Counts>) -> Result<Self> {
+        let room = Arc::new(Semaphore::new(UNREAD));
+        let sender = Sender::new(producer, SenderSettings::default())?;
+        let sending = tokio::spawn(send(sender, Arc::clone(&room), Arc::clone(counts)));
+        // As much is stored at the beginning as ever will be.
+        while room.available_permits() > 0 {
+            sleep(Duration::from_millis(10)).await;
+        }
         let (grave, graveyard) = queue("dead");
         let buried = Sender::new(grave, SenderSettings::default())?;
         let mut settings = ReceiverSettings::new(DeadLetter::Channel(buried.clone())).in_order();
@@ -195,7 +204,6 @@ impl Load {
         let receiver = Receiver::new(consumer, settings)?;
         let mourner = Receiver::new(graveyard, ReceiverSettings::new(DeadLetter::Discard))?;
 
-        let room = Arc::new(Semaphore::new(UNREAD));
         let (counted, freed) = (Arc::clone(counts), Arc::clone(&room));
         let work = Worker::new(receiver.clone()).run(move |delivery: Delivery, context: Context| {
             let outcome = handle(&delivery, &context, &counted);
@@ -212,8 +220,6 @@ impl Load {
             counted.buried.fetch_add(1, Relaxed);
             async { Ok(()) }
         });
-        let sender = Sender::new(producer, SenderSettings::default())?;
-        let sending = tokio::spawn(send(sender, room, Arc::clone(counts)));
         Ok(Self { sending, receivers: [receiver, mourner], workers: [tokio::spawn(work), tokio::spawn(mourn)], buried })
     }
 

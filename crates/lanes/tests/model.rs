@@ -46,6 +46,7 @@ proptest! {
             prop_assert_eq!(lanes.is_empty(), model.is_empty());
             for (position, (id, key, value)) in model.iter().enumerate() {
                 prop_assert_eq!(lanes.get(*id), Some(value));
+                prop_assert_eq!(lanes.get_mut(*id).copied(), Some(*value));
                 let next = key.and_then(|key| model[position + 1..].iter().find(|(_, other, _)| *other == Some(key)).map(|(id, ..)| *id));
                 prop_assert_eq!(lanes.next(*id), next);
                 let previous = key.and_then(|key| model[..position].iter().rfind(|(_, other, _)| *other == Some(key)).map(|(id, ..)| *id));
