@@ -121,6 +121,29 @@ async fn what_is_lost_is_neither_handed_out_nor_settled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_again_behind_a_lost_message_stays() {
+    let script = Script::log();
+    script.push(&["a1", "a2", "b1"]);
+    let receiver = open(&script, settings());
+    let old = next(&receiver).await;
+    script.regain();
+    script.push(&["a1", "a2", "b1"]);
+    let other = next(&receiver).await;
+    assert_eq!(text(other.message()), "b1");
+    assert!(!other.is_lost());
+    nothing_comes(&receiver, MINUTE).await; // its key is still being worked on
+    old.retry("it is lost by now");
+    for expected in ["a1", "a2"] {
+        let delivery = next(&receiver).await;
+        assert_eq!(text(delivery.message()), expected);
+        assert!(!delivery.is_lost());
+        delivery.ack_confirmed().await.unwrap();
+    }
+    assert_eq!(script.claims(), 1, "b1, which runs");
+    other.ack_confirmed().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_claim_that_ends_by_itself_is_heard() {
     let script = Script::default();
     script.push_until("a1", Duration::from_secs(10));

@@ -535,12 +535,17 @@ impl Desk {
     }
 
     /// Forgets a message that is not settled: dropping its claim gives it back. It comes again, so that what waits behind
-    /// it in its lane is given back too, and comes after it.
+    /// it in its lane is given back too, and comes after it. Unless it has come again already: what is behind that is in
+    /// order.
     fn leave(&mut self, item: Box<Item>) {
         let mut behind = Vec::new();
         let mut next = item.lane.and_then(|place| self.lanes.next(place));
-        while let Some(place) = next.filter(|_| !planted!("given-back-alone")) {
-            behind.extend(self.lanes.get_mut(place).and_then(Option::take));
+        while let Some(place) = next
+            && let Some(waiting) = self.lanes.get_mut(place)
+            && !waiting.as_ref().is_some_and(|waiting| waiting.comes_again_after(&item))
+            && !planted!("given-back-alone")
+        {
+            behind.extend(waiting.take());
             next = self.lanes.next(place);
         }
         self.forget(item);

@@ -71,6 +71,16 @@ impl Item {
         &self.received().claim
     }
 
+    /// Whether it was received after `lost` was taken away: on a log in another tenure, on a queue as the same message.
+    pub(super) fn comes_again_after(&self, lost: &Self) -> bool {
+        let (ours, theirs) = (self.received(), lost.received());
+        if ours.claim.partition().is_some() {
+            ours.claim.token().source != theirs.claim.token().source
+        } else {
+            ours.origin.position() == theirs.origin.position()
+        }
+    }
+
     pub(crate) fn state(&self) -> ClaimState {
         self.claim().state(now)
     }

@@ -48,6 +48,8 @@ struct State {
     /// How long a settlement takes.
     settling: Duration,
     partition: Option<Grant>,
+    /// Which tenure of the partition it is.
+    tenure: u32,
     budgets: Vec<Budget>,
     closed: bool,
 }
@@ -111,6 +113,13 @@ impl Script {
         self.0.state.lock().unwrap().partition.as_ref().unwrap().drain();
     }
 
+    /// The partition is lost, and gained again.
+    pub(crate) fn regain(&self) {
+        let mut state = self.0.state.lock().unwrap();
+        state.partition = Some(Grant::new(Some("p0".into()), None));
+        state.tenure += 1;
+    }
+
     pub(crate) fn claims(&self) -> usize {
         self.0.state.lock().unwrap().partition.as_ref().unwrap().claims()
     }
@@ -144,7 +153,7 @@ impl Consumer for Script {
                         }
                         let entry = state.next;
                         state.next += 1;
-                        let token = Token { source: 0, entry };
+                        let token = Token { source: state.tenure, entry };
                         let claim = if let Some(grant) = &state.partition {
                             grant.claim(token)
                         } else {
