@@ -8,7 +8,9 @@ use strait_core::{Consumer, Error, ErrorKind, Ordering, Producer, Result};
 use strait_kit::{LogConsumer, LogSettings, Partition, QueueConsumer, QueueSettings, Start, Static};
 use strait_memory::{Life, LogOptions, Memory, MemoryLog, MemoryQueue, QueueOptions, fan_out};
 use strait_runtime::Meter;
-use strait_testkit::{Capabilities, Channel, FaultyLog, FaultyOwnership, FaultyQueue, Join, Member, Needs, Rig, Shape};
+use strait_testkit::{
+    Capabilities, Channel, FaultyLog, FaultyOwnership, FaultyQueue, Join, Member, Needs, Reshard, Rig, Shape,
+};
 
 const LEASE: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(5 * 60);
@@ -60,7 +62,7 @@ fn configure(text: &str) -> Result<()> {
 #[async_trait]
 impl Rig for LogRig {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new(Shape::Log, LEASE).in_order().with_starts().with_paused_time()
+        Capabilities::new(Shape::Log, LEASE).in_order().with_starts().with_reshards().with_paused_time()
     }
 
     async fn channel(&self, needs: Needs) -> Result<Box<dyn Channel>> {
@@ -117,6 +119,14 @@ impl Channel for LogChannel {
 
     async fn left(&self, group: &str) -> usize {
         self.0.unsettled(group)
+    }
+
+    async fn reshard(&self, how: Reshard) -> Result<()> {
+        let open = self.0.open_partitions();
+        match how {
+            Reshard::Split => self.0.split(&open[0]).map(drop),
+            Reshard::Merge => self.0.merge(&open[0], &open[1]).map(drop),
+        }
     }
 }
 
@@ -194,5 +204,9 @@ impl Channel for QueueChannel {
 
     async fn left(&self, group: &str) -> usize {
         self.queue(group).map_or(0, MemoryQueue::len)
+    }
+
+    async fn reshard(&self, _: Reshard) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "memory: a queue has no partitions"))
     }
 }

@@ -20,4 +20,4 @@ pub use faulty::{
     Fault, Faults, FaultyConsumer, FaultyLog, FaultyOwnership, FaultyProducer, FaultyQueue, Numbered, Site,
 };
 pub use history::{End, History, Name, Report};
-pub use rig::{Capabilities, Channel, GROUP, Join, Member, Needs, Rig, Shape};
+pub use rig::{Capabilities, Channel, GROUP, Join, Member, Needs, Reshard, Rig, Shape};

@@ -45,6 +45,22 @@ pub trait Channel: Debug + Send + Sync {
 
     /// How many messages a group has yet to settle, as the backend knows.
     async fn left(&self, group: &str) -> usize;
+
+    /// Changes the partitions.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](strait_core::ErrorKind::Unsupported) if the backend has none, or their number is fixed.
+    async fn reshard(&self, how: Reshard) -> Result<()>;
+}
+
+/// How partitions are changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reshard {
+    /// One is closed, and two have its keys.
+    Split,
+    /// Two are closed, and one has their keys.
+    Merge,
 }
 
 /// What a backend can do beyond the contract.
@@ -63,6 +79,8 @@ pub struct Capabilities {
     pub dedup: Option<Duration>,
     /// Whether a new group may choose where it starts.
     pub starts: bool,
+    /// Whether partitions are split and merged.
+    pub reshards: bool,
     /// Whether time in it is that of the test's runtime, so that the clock may be paused.
     pub paused: bool,
 }
@@ -70,7 +88,16 @@ pub struct Capabilities {
 impl Capabilities {
     /// A backend of this shape, whose leases last `lease`: no order, no limit, no window, no choice of start.
     pub const fn new(shape: Shape, lease: Duration) -> Self {
-        Self { shape, ordering: Ordering::None, lease, longest: None, dedup: None, starts: false, paused: false }
+        Self {
+            shape,
+            ordering: Ordering::None,
+            lease,
+            longest: None,
+            dedup: None,
+            starts: false,
+            reshards: false,
+            paused: false,
+        }
     }
 
     /// Promises order by key.
@@ -94,6 +121,12 @@ impl Capabilities {
     /// Lets a new group choose where it starts.
     pub const fn with_starts(mut self) -> Self {
         self.starts = true;
+        self
+    }
+
+    /// Splits and merges partitions.
+    pub const fn with_reshards(mut self) -> Self {
+        self.reshards = true;
         self
     }
 

@@ -3,11 +3,11 @@ use std::{
     time::Duration,
 };
 
-use strait_core::{Error, ErrorKind, Position, Result};
+use strait_core::{Error, ErrorKind, Position, Result, planted};
 use strait_kit::{Change, Start};
 use tokio::time::Instant;
 
-use super::{rebalance::rebalance, store::name};
+use super::{partition::name, rebalance::rebalance};
 
 /// A consumer group of a memory log: who is a member, who owns what, and how far each partition has come.
 ///
@@ -30,8 +30,22 @@ struct Member {
     leaving: bool,
 }
 
+/// Where a group begins with a partition.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Begin {
+    /// The number of the first record.
+    pub(super) next: u64,
+    /// What it was split or merged from, and waits for.
+    pub(super) parents: Vec<usize>,
+    /// Whether it is closed, and there is nothing to read.
+    pub(super) finished: bool,
+}
+
 #[derive(Debug)]
 struct Partition {
+    parents: Vec<usize>,
+    /// Whether it is closed and all of it is settled.
+    finished: bool,
     owner: Option<u64>,
     /// Whether the owner was told to hand it over.
     revoked: bool,
@@ -41,17 +55,23 @@ struct Partition {
     next: u64,
 }
 
+impl Partition {
+    fn new(Begin { next, parents, finished }: Begin) -> Self {
+        Self { parents, finished, owner: None, revoked: false, planned: None, epoch: 0, next }
+    }
+}
+
 impl Group {
-    /// A group that begins at these records.
-    pub(super) fn new(starts: Vec<u64>, lease: Duration) -> Self {
-        let partition = |next| Partition { owner: None, revoked: false, planned: None, epoch: 0, next };
-        Self {
-            members: BTreeMap::new(),
-            partitions: starts.into_iter().map(partition).collect(),
-            next_member: 1,
-            lease,
-            news: false,
-        }
+    /// A group that begins so.
+    pub(super) fn new(begins: Vec<Begin>, lease: Duration) -> Self {
+        let partitions = begins.into_iter().map(Partition::new).collect();
+        Self { members: BTreeMap::new(), partitions, next_member: 1, lease, news: false }
+    }
+
+    /// There is another partition.
+    pub(super) fn add(&mut self, parents: &[usize]) {
+        self.partitions.push(Partition::new(Begin { parents: parents.to_vec(), ..Begin::default() }));
+        self.plan();
     }
 
     pub(super) fn next(&self, partition: usize) -> u64 {
@@ -132,15 +152,23 @@ impl Group {
     }
 
     fn plan(&mut self) {
-        let owners: Vec<_> = self.partitions.iter().map(|partition| partition.planned).collect();
+        let ready: Vec<_> = (0..self.partitions.len()).filter(|index| self.is_ready(*index)).collect();
+        let owners: Vec<_> = ready.iter().map(|index| self.partitions[*index].planned).collect();
         let members: Vec<_> =
             self.members.iter().filter(|(_, member)| !member.leaving).map(|(member, _)| *member).collect();
-        for (partition, planned) in self.partitions.iter_mut().zip(rebalance(&owners, &members)) {
-            partition.planned = planned;
+        for (index, planned) in ready.into_iter().zip(rebalance(&owners, &members)) {
+            self.partitions[index].planned = planned;
         }
         for index in 0..self.partitions.len() {
             self.settle_owner(index);
         }
+    }
+
+    /// Whether a partition may be read: it has something, and all of its parents is settled.
+    fn is_ready(&self, index: usize) -> bool {
+        let partition = &self.partitions[index];
+        let settled = |parent: &usize| self.partitions[*parent].finished || planted!("child-before-parent");
+        !partition.finished && partition.parents.iter().all(settled)
     }
 
     /// Gives a partition to whom it is planned for, or asks it back from its owner.
@@ -209,6 +237,15 @@ impl Group {
         self.check(member, index, epoch)?;
         (self.partitions[index].owner, self.partitions[index].revoked) = (None, false);
         self.settle_owner(index);
+        Ok(())
+    }
+
+    /// A closed partition is settled to its end: its children may be read.
+    pub(super) fn finish(&mut self, member: u64, index: usize, epoch: u64) -> Result<()> {
+        self.check(member, index, epoch)?;
+        let partition = &mut self.partitions[index];
+        (partition.owner, partition.revoked, partition.planned, partition.finished) = (None, false, None, true);
+        self.plan();
         Ok(())
     }
 }

@@ -4,11 +4,11 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use strait_core::{Error, ErrorKind, Result};
+use strait_core::Result;
 use strait_kit::{Change, Ownership, Partition, Progress};
 use tokio::time::{self, Instant};
 
-use super::{MemoryLog, group::Group, store::index};
+use super::{MemoryLog, group::Group, partition::index};
 use crate::Life;
 
 /// A member of a group, which shows signs of life for as long as it is asked for changes.
@@ -122,9 +122,10 @@ impl Ownership for GroupMember {
         self.with(|group, number| group.release(number, index, epoch))
     }
 
-    async fn finish(&self, partition: &str, _: u64, _: Vec<Partition>) -> Result<()> {
-        let text = format!("memory: partition {partition:?} does not end");
-        Err(Error::new(ErrorKind::Unsupported, text))
+    async fn finish(&self, partition: &str, epoch: u64, _: Vec<Partition>) -> Result<()> {
+        self.life.breathe().await;
+        let index = index(partition)?;
+        self.with(|group, number| group.finish(number, index, epoch))
     }
 
     async fn close(&self) -> Result<()> {

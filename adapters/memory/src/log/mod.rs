@@ -1,5 +1,6 @@
 mod group;
 mod member;
+mod partition;
 mod rebalance;
 mod store;
 
@@ -9,9 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use strait_core::{
-    Budget, Consumer, Error, ErrorKind, Guarantees, Message, Ordering, Position, Producer, Receipt, Result, planted,
-};
+use strait_core::{Budget, Consumer, Guarantees, Message, Ordering, Producer, Receipt, Result, planted};
 use strait_kit::{Log, LogConsumer, LogSettings, Ownership, Page, Partition, Reader, Start};
 use tokio::{
     sync::{Notify, futures::Notified},
@@ -24,7 +23,8 @@ use crate::{
     queue::wall_clock,
 };
 use group::Group;
-use store::{Store, index, name};
+use partition::{index, name};
+use store::Store;
 
 /// What a [`MemoryLog`] is like.
 #[derive(Clone, Debug)]
@@ -79,8 +79,6 @@ pub struct MemoryLog {
 struct Shared {
     options: LogOptions,
     store: Mutex<Store>,
-    /// Something was added to the partition.
-    grown: Vec<Notify>,
     groups: Notify,
 }
 
@@ -88,9 +86,8 @@ impl MemoryLog {
     /// An empty log.
     pub fn new(mut options: LogOptions) -> Self {
         options.partitions = options.partitions.max(1);
-        let grown = (0..options.partitions).map(|_| Notify::new()).collect();
         let store = Mutex::new(Store::new(options.clone()));
-        Self { shared: Arc::new(Shared { options, store, grown, groups: Notify::new() }) }
+        Self { shared: Arc::new(Shared { options, store, groups: Notify::new() }) }
     }
 
     /// Sends to it.
@@ -106,8 +103,8 @@ impl MemoryLog {
     pub fn create_group(&self, group: &str, start: &Start) -> Result<()> {
         let mut store = self.store();
         if !store.groups.contains_key(group) || planted!("latest-for-known-group") {
-            let starts = store.starts(start)?;
-            store.groups.insert(group.to_owned(), Group::new(starts, self.shared.options.lease));
+            let group_of = Group::new(store.starts(start)?, self.shared.options.lease);
+            store.groups.insert(group.to_owned(), group_of);
         }
         Ok(())
     }
@@ -150,6 +147,35 @@ impl MemoryLog {
         let source = format!("{}/{group}", self.shared.options.name).into();
         let seen = Seen { log: self.clone(), source, life: life.clone() };
         Ok((Arc::new(seen), member::member(self, group, life)))
+    }
+
+    /// The partitions that are written to, in the order of their keys: those that follow each other are neighbours.
+    pub fn open_partitions(&self) -> Vec<Arc<str>> {
+        self.store().ring().map(name).collect()
+    }
+
+    /// Splits a partition in two, each with half of its keys: it is closed, and they are read once all of it is settled.
+    /// Returns their names.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] or [`ErrorKind::Invalid`] if there is no such open partition, or it has a single hash.
+    pub fn split(&self, partition: &str) -> Result<Vec<Arc<str>>> {
+        let children = self.store().split(index(partition)?)?;
+        self.shared.groups.notify_waiters();
+        Ok(children.into_iter().map(name).collect())
+    }
+
+    /// Merges two partitions whose keys are neighbours, as [`split`](Self::split) splits one. Returns the name of the new
+    /// one.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] or [`ErrorKind::Invalid`] if they are not open, or no neighbours.
+    pub fn merge(&self, one: &str, other: &str) -> Result<Arc<str>> {
+        let child = self.store().merge(index(one)?, index(other)?)?;
+        self.shared.groups.notify_waiters();
+        Ok(name(child))
     }
 
     /// How many records a group has yet to settle and commit.
@@ -233,14 +259,16 @@ impl Log for Seen {
 
     async fn partitions(&self) -> Result<Vec<Partition>> {
         self.life.breathe().await;
-        Ok((0..self.log.store().partitions()).map(|index| Partition { id: name(index), parents: Vec::new() }).collect())
+        let store = self.log.store();
+        Ok((0..store.partitions().len()).map(|index| store.describe(index)).collect())
     }
 
     async fn open(&self, partition: &str, start: &Start, _epoch: u64) -> Result<Box<dyn Reader>> {
         self.life.breathe().await;
         let index = index(partition)?;
-        let next = self.log.store().resolve(index, start)?;
-        Ok(Box::new(LogReader { log: self.log.clone(), life: self.life.clone(), index, next }))
+        let store = self.log.store();
+        let (next, grown) = (store.resolve(index, start)?, Arc::clone(&store.partitions()[index].grown));
+        Ok(Box::new(LogReader { log: self.log.clone(), life: self.life.clone(), index, next, grown }))
     }
 
     async fn close(&self) -> Result<()> {
@@ -254,27 +282,26 @@ struct LogReader {
     life: Life,
     index: usize,
     next: u64,
+    grown: Arc<Notify>,
 }
 
 #[async_trait]
 impl Reader for LogReader {
     async fn next(&mut self, budget: Budget) -> Result<Page> {
         self.life.breathe().await;
-        for patient in [true, false] {
-            let grown = self.log.shared.grown[self.index].notified();
-            let mut grown = std::pin::pin!(grown);
-            grown.as_mut().enable();
-            match self.log.store().read(self.index, self.next, budget.messages, budget.bytes)? {
-                Err(oldest) => return Ok(Page::Trimmed { oldest: Position::Number(oldest) }),
-                Ok((records, behind)) if !records.is_empty() || !patient => {
-                    self.next += records.len() as u64;
-                    return Ok(Page::Records { records, behind: Some(behind) });
-                }
-                Ok(_) => {}
-            }
+        let grown = self.grown.notified();
+        let mut grown = std::pin::pin!(grown);
+        grown.as_mut().enable();
+        let read = || self.log.store().read(self.index, self.next, budget.messages, budget.bytes);
+        let mut page = read()?;
+        if matches!(&page, Page::Records { records, .. } if records.is_empty()) {
             let _ = time::timeout(POLL, grown).await;
+            page = read()?;
         }
-        Err(Error::new(ErrorKind::Other, "memory: a reader that waits twice")) // the second round returns
+        if let Page::Records { records, .. } = &page {
+            self.next += records.len() as u64;
+        }
+        Ok(page)
     }
 
     async fn close(self: Box<Self>) -> Result<()> {
@@ -288,9 +315,8 @@ impl Sink for MemoryLog {
     }
 
     fn put(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
-        let mut grown = vec![false; self.options().partitions];
-        let receipts = self.store().store(batch, wall_clock(), &mut grown);
-        for (partition, _) in self.shared.grown.iter().zip(grown).filter(|(_, grown)| *grown) {
+        let (receipts, grown) = self.store().store(batch, wall_clock());
+        for partition in grown {
             partition.notify_waiters();
         }
         receipts

@@ -1,13 +1,19 @@
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
+    ops::RangeInclusive,
     sync::Arc,
     time::SystemTime,
 };
 
 use strait_core::{Error, ErrorKind, Key, Message, Position, Receipt, Result, planted};
-use strait_kit::{Record, Start};
+use strait_kit::{self as kit, Page, Record, Start};
+use tokio::sync::Notify;
 
-use super::{LogOptions, group::Group};
+use super::{
+    LogOptions,
+    group::{Begin, Group},
+    partition::{Partition, Stored, hash, name},
+};
 
 /// What every message counts beyond its bytes.
 const OVERHEAD: usize = 64;
@@ -17,56 +23,26 @@ const OVERHEAD: usize = 64;
 pub(super) struct Store {
     options: LogOptions,
     partitions: Vec<Partition>,
+    /// The open ones, by their first hash: together they have all hashes.
+    ring: Vec<(u64, usize)>,
     bytes: usize,
     /// Where the next message without a key goes.
     turn: usize,
     pub(super) groups: HashMap<String, Group>,
 }
 
-#[derive(Debug, Default)]
-struct Partition {
-    /// The number of the oldest record that is stored.
-    base: u64,
-    records: VecDeque<Stored>,
-}
-
-#[derive(Debug)]
-struct Stored {
-    message: Message,
-    /// Its size, which is asked for often.
-    bytes: usize,
-    at: SystemTime,
-}
-
-impl Partition {
-    fn end(&self) -> u64 {
-        self.base + self.records.len() as u64
-    }
-}
-
-/// The name of a partition.
-pub(super) fn name(index: usize) -> Arc<str> {
-    format!("p{index}").into()
-}
-
-/// The index of a partition.
-pub(super) fn index(name: &str) -> Result<usize> {
-    let index = name.strip_prefix('p').and_then(|index| index.parse().ok());
-    index.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("memory: no partition {name:?}")))
-}
-
-/// The same in every process, so that a key keeps its partition.
-fn hash(key: &Key) -> u64 {
-    // FNV-1a
-    key.as_str()
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+fn ring(partitions: &[Partition]) -> Vec<(u64, usize)> {
+    let open = partitions.iter().enumerate().filter(|(_, partition)| partition.is_open());
+    let mut ring: Vec<_> = open.map(|(index, partition)| (*partition.hashes.start(), index)).collect();
+    ring.sort_unstable();
+    ring
 }
 
 impl Store {
     pub(super) fn new(options: LogOptions) -> Self {
-        let partitions = (0..options.partitions).map(|_| Partition::default()).collect();
-        Self { options, partitions, bytes: 0, turn: 0, groups: HashMap::new() }
+        let partitions = Partition::first(options.partitions);
+        let ring = ring(&partitions);
+        Self { options, partitions, ring, bytes: 0, turn: 0, groups: HashMap::new() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -77,15 +53,21 @@ impl Store {
         self.bytes
     }
 
-    pub(super) fn partitions(&self) -> usize {
-        self.partitions.len()
+    /// All of them, closed ones too.
+    pub(super) fn partitions(&self) -> &[Partition] {
+        &self.partitions
     }
 
-    /// Stores what fits. Once a message of a key does not, no later one of that key is stored. Says to which partitions
-    /// something was added.
-    pub(super) fn store(&mut self, batch: &[Message], at: SystemTime, grown: &mut [bool]) -> Vec<Result<Receipt>> {
+    /// The open ones, in the order of their keys.
+    pub(super) fn ring(&self) -> impl Iterator<Item = usize> {
+        self.ring.iter().map(|(_, index)| *index)
+    }
+
+    /// Stores what fits. Once a message of a key does not, no later one of that key is stored. Returns also whom to tell
+    /// that something was added.
+    pub(super) fn store(&mut self, batch: &[Message], at: SystemTime) -> (Vec<Result<Receipt>>, Vec<Arc<Notify>>) {
         let mut refused = HashSet::new();
-        let count = self.partitions.len();
+        let mut grown = vec![false; self.partitions.len()];
         let mut receipts = Vec::with_capacity(batch.len());
         for message in batch {
             let skipped = message.key.as_ref().is_some_and(|key| refused.contains(key));
@@ -96,11 +78,9 @@ impl Store {
                 receipts.push(Err(Error::new(ErrorKind::Throttled, text)));
                 continue;
             }
-            let index = if let Some(key) = &message.key {
-                usize::try_from(hash(key) % count as u64).expect("less than the number of partitions")
-            } else {
-                self.turn = (self.turn + 1) % count;
-                self.turn
+            let index = match &message.key {
+                Some(key) => self.home(key),
+                None => self.next_turn(),
             };
             self.bytes += bytes + OVERHEAD;
             grown[index] = true;
@@ -108,7 +88,67 @@ impl Store {
             receipts.push(Ok(Receipt::new(partition.end())));
             partition.records.push_back(Stored { message: message.clone(), bytes, at });
         }
-        receipts
+        let grown = self.partitions.iter().zip(grown).filter(|(_, grown)| *grown);
+        (receipts, grown.map(|(partition, _)| Arc::clone(&partition.grown)).collect())
+    }
+
+    /// The partition of a key.
+    fn home(&self, key: &Key) -> usize {
+        let hash = hash(key);
+        self.ring[self.ring.partition_point(|(first, _)| *first <= hash) - 1].1
+    }
+
+    /// The partition for what has no key.
+    fn next_turn(&mut self) -> usize {
+        self.turn = (self.turn + 1) % self.ring.len();
+        self.ring[self.turn].1
+    }
+
+    /// Closes open partitions, and puts new ones in their place: one for each of `hashes`. Returns them.
+    fn replace(&mut self, parents: &[usize], hashes: impl IntoIterator<Item = RangeInclusive<u64>>) -> Vec<usize> {
+        let first = self.partitions.len();
+        self.partitions.extend(hashes.into_iter().map(|hashes| Partition::new(hashes, parents.to_vec())));
+        let children: Vec<_> = (first..self.partitions.len()).collect();
+        for parent in parents {
+            self.partitions[*parent].children.clone_from(&children);
+            self.partitions[*parent].grown.notify_waiters();
+        }
+        self.ring = ring(&self.partitions);
+        for group in self.groups.values_mut() {
+            for _ in &children {
+                group.add(parents);
+            }
+        }
+        children
+    }
+
+    /// Splits an open partition in two halves.
+    pub(super) fn split(&mut self, index: usize) -> Result<Vec<usize>> {
+        let hashes = self.open(index)?.hashes.clone();
+        let middle = hashes.start() + (hashes.end() - hashes.start()) / 2;
+        if middle == *hashes.end() {
+            return Err(Error::new(ErrorKind::Invalid, format!("memory: partition p{index} has a single hash")));
+        }
+        Ok(self.replace(&[index], [*hashes.start()..=middle, middle + 1..=*hashes.end()]))
+    }
+
+    /// Merges two open partitions that are neighbours.
+    pub(super) fn merge(&mut self, one: usize, other: usize) -> Result<usize> {
+        let (low, high) = (self.open(one)?.hashes.clone(), self.open(other)?.hashes.clone());
+        let (low, high) = if low.start() < high.start() { (low, high) } else { (high, low) };
+        if low.end().checked_add(1) != Some(*high.start()) {
+            let text = format!("memory: partitions p{one} and p{other} are no neighbours");
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        Ok(self.replace(&[one, other], [*low.start()..=*high.end()])[0])
+    }
+
+    fn open(&self, index: usize) -> Result<&Partition> {
+        let partition = self.partition(index)?;
+        if partition.is_open() {
+            return Ok(partition);
+        }
+        Err(Error::new(ErrorKind::Invalid, format!("memory: partition p{index} is closed")))
     }
 
     /// The number of the record at which `start` begins. It may be one that is no longer stored.
@@ -134,16 +174,15 @@ impl Store {
         })
     }
 
-    /// Records from `next` on, and how many are stored behind them. Or, if `next` is no longer stored, what is.
-    pub(super) fn read(
-        &self,
-        index: usize,
-        next: u64,
-        messages: usize,
-        bytes: usize,
-    ) -> Result<Result<(Vec<Record>, u64), u64>> {
+    /// What is stored from `next` on.
+    pub(super) fn read(&self, index: usize, next: u64, messages: usize, bytes: usize) -> Result<Page> {
         let partition = self.partition(index)?;
-        let Some(skip) = next.checked_sub(partition.base) else { return Ok(Err(partition.base)) };
+        let Some(skip) = next.checked_sub(partition.base) else {
+            return Ok(Page::Trimmed { oldest: Position::Number(partition.base) });
+        };
+        if !partition.is_open() && next >= partition.end() {
+            return Ok(Page::End { children: partition.children.iter().map(|child| self.describe(*child)).collect() });
+        }
         let skip = usize::try_from(skip).unwrap_or(usize::MAX).min(partition.records.len());
         let stored = partition.records.range(skip..).take(messages);
         let mut taken = 0;
@@ -159,8 +198,16 @@ impl Store {
             stored_at: Some(stored.at),
         };
         let records: Vec<_> = stored.zip(next..).take(count).map(record).collect();
-        let behind = (partition.records.len() - skip - records.len()) as u64;
-        Ok(Ok((records, behind)))
+        let behind = Some((partition.records.len() - skip - records.len()) as u64);
+        Ok(Page::Records { records, behind })
+    }
+
+    /// A partition as engines know it.
+    pub(super) fn describe(&self, index: usize) -> kit::Partition {
+        kit::Partition {
+            id: name(index),
+            parents: self.partitions[index].parents.iter().map(|one| name(*one)).collect(),
+        }
     }
 
     /// Forgets what every group has settled.
@@ -186,8 +233,13 @@ impl Store {
             .sum()
     }
 
-    /// Where a new group starts in each partition.
-    pub(super) fn starts(&self, start: &Start) -> Result<Vec<u64>> {
-        (0..self.partitions.len()).map(|index| self.resolve(index, start)).collect()
+    /// Where a new group starts in each partition. One that is closed, and of which nothing is to be read, is done with.
+    pub(super) fn starts(&self, start: &Start) -> Result<Vec<Begin>> {
+        let begin = |(index, partition): (usize, &Partition)| {
+            let next = self.resolve(index, start)?;
+            let finished = !partition.is_open() && (next >= partition.end() || planted!("closed-parent-skipped"));
+            Ok(Begin { next, parents: partition.parents.clone(), finished })
+        };
+        self.partitions.iter().enumerate().map(begin).collect()
     }
 }

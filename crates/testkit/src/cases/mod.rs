@@ -11,6 +11,7 @@ pub mod moves;
 pub mod order;
 pub mod portability;
 pub mod publish;
+pub mod reshards;
 pub mod retries;
 pub mod settle;
 pub mod stopping;
@@ -155,6 +156,10 @@ macro_rules! each_case {
             moves:
                 c78_a_planned_move_duplicates_nothing: "cut-ignored",
                 c82_a_dropped_claim_comes_again_within_a_second: "dropped-claim-kept",
+            ;
+            reshards:
+                c56_a_parent_is_settled_before_its_children: "child-before-parent",
+                c57_what_a_closed_parent_holds_is_delivered: "closed-parent-skipped",
             ;
             groups:
                 c46_groups_get_all_and_members_share: "groups-mixed-up",

@@ -32,7 +32,7 @@ async fn is_ordered(stage: &Stage) -> bool {
 }
 
 /// Each key in order: first come, first processed.
-fn assert_in_order(done: &[String], count: usize) {
+pub(super) fn assert_in_order(done: &[String], count: usize) {
     let mut of_key: HashMap<&str, Vec<usize>> = HashMap::new();
     for text in done {
         let numbers = of_key.entry(&text[..1]).or_default();
