@@ -1,3 +1,6 @@
-//! The conformance suite on the memory backend, seeded chaos, attacks, and the proof that each case can fail.
+//! The conformance suite on every backend, seeded chaos, attacks, the proof that each case can fail, and the emulators of
+//! those backends that are elsewhere.
 
+#[cfg(feature = "emulators")]
+pub mod emulators;
 pub mod memory;

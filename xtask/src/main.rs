@@ -1,5 +1,6 @@
 //! The commands of a developer. `cargo xtask test` runs everything that the gate runs, in its order.
 
+mod emulators;
 mod faults;
 mod layers;
 mod orders;
@@ -14,7 +15,9 @@ fn main() -> ExitCode {
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["test"] => test(true),
         ["test", "--quick"] => test(false),
-        _ => Err("usage: cargo xtask test [--quick]".to_owned()),
+        ["emulators", "install", ref names @ ..] => emulators::install(names),
+        ["emulators", "start", ref names @ ..] => emulators::start(names),
+        _ => Err("usage: cargo xtask test [--quick] | emulators install|start [NAME..]".to_owned()),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -25,7 +28,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Formats, lints, documents and tests. `all` also runs what takes long: the example, with its checker.
+/// Formats, lints, documents and tests. `all` also runs what takes long: the example with its checker, and the
+/// tests against emulators.
 fn test(all: bool) -> Result<(), String> {
     let mut steps = Steps::default();
     steps.run("format", &mut cargo(["fmt", "--all", "--check"]))?;
@@ -39,7 +43,7 @@ fn test(all: bool) -> Result<(), String> {
             orders::check(&mut steps, shape)?;
         }
         orders::self_test(&mut steps)?;
+        emulators::test(&mut steps)?;
     }
-    eprintln!("== emulator tests: none yet, since the memory backend is the only one");
     Ok(())
 }

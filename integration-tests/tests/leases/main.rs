@@ -1,0 +1,17 @@
+//! Rows in object stores: the suite on LocalStack's S3 and on Azurite, and what networks do on the way there.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod network;
+mod opening;
+mod stores;
+
+/// The suite on LocalStack's S3.
+mod s3 {
+    strait_leases::row_store_suite!(crate::stores::handles(crate::stores::Store::s3()));
+}
+
+/// The suite on Azurite.
+mod azurite {
+    strait_leases::row_store_suite!(crate::stores::handles(crate::stores::Store::azurite()));
+}

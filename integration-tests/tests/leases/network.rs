@@ -1,0 +1,169 @@
+//! What networks do to requests, by a proxy before the emulators.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use integration_tests::emulators::{
+    fresh,
+    proxy::{Fault, Proxy},
+};
+use strait_core::ErrorKind;
+use strait_kit::{Expect, Put, RowStore};
+use strait_leases::{Options, open, suite::counter};
+use tokio::task::JoinSet;
+
+use crate::stores::Store;
+
+/// A store behind a proxy that passes everything until it is told otherwise by what is returned.
+async fn proxied(
+    store: &Store,
+    timeout: Duration,
+) -> (Proxy, Arc<dyn RowStore>, Arc<Mutex<Option<(&'static str, Fault)>>>) {
+    let order = Arc::new(Mutex::new(None));
+    let ordered = Arc::clone(&order);
+    let proxy = Proxy::start(store.server, move |method| match *ordered.lock().unwrap() {
+        Some((only, fault)) if only == method => fault,
+        _ => Fault::Pass,
+    })
+    .await;
+    let options = Options { timeout, ..store.options(proxy.address()) };
+    let rows = open(&store.url, &options).await.unwrap();
+    (proxy, rows, order)
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_put_whose_reply_is_lost_is_ambiguous_and_not_repeated() {
+    for store in Store::both() {
+        let (proxy, rows, order) = proxied(&store, LONG).await;
+        let key = fresh("lost");
+        *order.lock().unwrap() = Some(("PUT", Fault::LoseReply));
+        let before = proxy.seen().forwarded.load(Ordering::Relaxed);
+        let error = rows.put(&key, Expect::Absent, "x".into()).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_ambiguous()), (ErrorKind::Unavailable, true), "{error:?}");
+        assert_eq!(proxy.seen().forwarded.load(Ordering::Relaxed) - before, 1, "the client repeated a put");
+        *order.lock().unwrap() = None;
+        assert_eq!(&rows.get(&key).await.unwrap().unwrap().value[..], b"x", "it was stored all the same");
+        assert_eq!(rows.put(&key, Expect::Absent, "x".into()).await.unwrap(), Put::Refused, "as R3 says");
+        *order.lock().unwrap() = Some(("DELETE", Fault::LoseReply));
+        // Azure deletes by a request of its own; S3 by a batch, which is posted.
+        let deleted = rows.delete(&key).await;
+        if let Err(error) = &deleted {
+            assert!(error.is_ambiguous(), "{error:?}");
+        }
+        *order.lock().unwrap() = None;
+        assert_eq!(rows.get(&key).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn statuses_are_kinds_and_say_whether_something_may_be_stored() {
+    let expected = [
+        (400, ErrorKind::Other, false),
+        (403, ErrorKind::Denied, false),
+        (404, ErrorKind::NotFound, false),
+        (408, ErrorKind::Other, true),
+        (429, ErrorKind::Throttled, false),
+        (500, ErrorKind::Unavailable, true),
+        (503, ErrorKind::Unavailable, true),
+    ];
+    for store in Store::both() {
+        let (proxy, rows, order) = proxied(&store, LONG).await;
+        let key = fresh("status");
+        let mut requests = 0;
+        for (status, kind, ambiguous) in expected {
+            *order.lock().unwrap() = Some(("PUT", Fault::Answer(status)));
+            let error = rows.put(&key, Expect::Absent, "x".into()).await.unwrap_err();
+            assert_eq!((error.kind(), error.is_ambiguous()), (kind, ambiguous), "{status}: {error:?}");
+            assert!(error.to_string().contains(&format!("HTTP {status}")), "{error}");
+            *order.lock().unwrap() = Some(("GET", Fault::Answer(status)));
+            if status != 404 {
+                let error = rows.get(&key).await.unwrap_err();
+                assert!(error.kind() == kind && !error.is_ambiguous(), "{status}: {error:?}");
+                requests += 1;
+            }
+            requests += 1;
+        }
+        assert_eq!(proxy.seen().answered.load(Ordering::Relaxed), requests, "the client repeated a request");
+        *order.lock().unwrap() = None;
+        assert_eq!(rows.get(&key).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn what_is_never_answered_ends_at_its_deadline() {
+    let timeout = Duration::from_millis(700);
+    for store in Store::both() {
+        let (proxy, rows, order) = proxied(&store, timeout).await;
+        let key = fresh("stalled");
+        for method in ["PUT", "GET"] {
+            *order.lock().unwrap() = Some((method, Fault::Stall));
+            let start = Instant::now();
+            let error = match method {
+                "PUT" => rows.put(&key, Expect::Absent, "x".into()).await.map(drop).unwrap_err(),
+                _ => rows.get(&key).await.map(drop).unwrap_err(),
+            };
+            assert!(start.elapsed() + Duration::from_millis(50) >= timeout, "{:?}", start.elapsed());
+            assert_eq!((error.kind(), error.is_ambiguous()), (ErrorKind::Unavailable, method == "PUT"), "{error:?}");
+        }
+        let error = rows.versions(&key).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_ambiguous()), (ErrorKind::Unavailable, false), "{error:?}");
+        assert_eq!(proxy.seen().stalled.load(Ordering::Relaxed), 3);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_stores_nothing() {
+    // A port that was free a moment ago, and that nobody else is given while it is bound.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address: SocketAddr = listener.local_addr().unwrap();
+    drop(listener);
+    for store in Store::both() {
+        let error = open(&store.url, &store.options(address)).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_ambiguous()), (ErrorKind::Unavailable, false), "{error:?}");
+        let (proxy, rows, _) = proxied(&store, LONG).await;
+        drop(proxy);
+        let error = rows.put("row", Expect::Absent, "x".into()).await.unwrap_err();
+        assert_eq!((error.kind(), error.is_ambiguous()), (ErrorKind::Unavailable, false), "{error:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn eight_writers_through_a_bad_network_lose_no_update() {
+    const WRITERS: usize = 8;
+    const ADDED: u64 = 12;
+    for store in Store::both() {
+        // Every seventh reply is lost, every eleventh request is answered 503 and not seen by the server.
+        let count = AtomicU64::new(0);
+        let proxy = Proxy::start(store.server, move |method| match count.fetch_add(1, Ordering::Relaxed) {
+            0 => Fault::Pass, // the probe of the opening
+            number if method == "PUT" && number % 7 == 0 => Fault::LoseReply,
+            number if number % 11 == 0 => Fault::Answer(503),
+            _ => Fault::Pass,
+        })
+        .await;
+        let rows = open(&store.url, &store.options(proxy.address())).await.unwrap();
+        let key = fresh("network");
+        let mut writers = JoinSet::new();
+        for writer in 0..WRITERS {
+            let (rows, key) = (Arc::clone(&rows), key.clone());
+            writers.spawn(async move {
+                for count in 0..ADDED {
+                    counter::add(&rows, &key, WRITERS, writer, count).await;
+                }
+            });
+        }
+        writers.join_all().await;
+        let row = store.open().await.get(&key).await.unwrap();
+        assert_eq!(counter::read(row.as_ref(), WRITERS), [ADDED; WRITERS]);
+        let (lost, answered) = (&proxy.seen().lost, &proxy.seen().answered);
+        assert!(lost.load(Ordering::Relaxed) > 5 && answered.load(Ordering::Relaxed) > 5, "{:?}", proxy.seen());
+    }
+}
