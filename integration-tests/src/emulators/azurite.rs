@@ -40,7 +40,7 @@ impl Azurite {
     pub fn container(self) -> String {
         let name = fresh("container");
         let path = format!("/{}/{name}?restype=container&{}", Self::ACCOUNT, Self::PERMISSION);
-        http::create(self.address, &path, "x-ms-version: 2020-12-06\r\n");
+        http::create(self.address, &path, "x-ms-version: 2020-12-06\r\n", "");
         name
     }
 }

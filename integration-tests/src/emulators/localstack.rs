@@ -25,7 +25,7 @@ impl LocalStack {
     /// Makes a bucket of S3.
     pub fn bucket(self) -> String {
         let name = fresh("bucket");
-        http::create(self.address, &format!("/{name}"), "");
+        http::create(self.address, &format!("/{name}"), "", "");
         name
     }
 }

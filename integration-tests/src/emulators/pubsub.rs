@@ -25,7 +25,7 @@ impl PubSub {
     /// Makes a topic, and says its full name.
     pub fn topic(self) -> String {
         let name = format!("projects/strait/topics/{}", fresh("topic"));
-        http::create(self.address, &format!("/v1/{name}"), "");
+        http::create(self.address, &format!("/v1/{name}"), "Content-Type: application/json\r\n", "{}");
         name
     }
 }
