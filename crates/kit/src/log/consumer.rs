@@ -129,6 +129,7 @@ impl Drop for LogConsumer {
             && !*self.shared.closing.borrow()
         {
             driver.abort();
+            self.shared.tenures().end_all(); // its readers hold what is shared, and would keep it for ever
         }
     }
 }

@@ -176,6 +176,11 @@ impl Tenures {
         ended
     }
 
+    /// Ends every tenure: all claims are lost, and all readers stop.
+    pub(super) fn end_all(&mut self) {
+        self.held.clear();
+    }
+
     pub(super) fn get(&self, number: u32) -> Option<&Tenure> {
         self.held.get(&number)
     }
