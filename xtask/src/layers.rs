@@ -25,7 +25,22 @@ const ALLOWED: [(&str, &[&str]); 4] = [
             "tracing",
         ],
     ),
-    ("strait-kit", &["async-trait", "bytes", "futures-util", "hashbrown", "slab", "strait-core", "tokio", "tracing"]),
+    (
+        "strait-kit",
+        &[
+            "async-trait",
+            "bytes",
+            "futures-util",
+            "hashbrown",
+            "serde",
+            "serde_json",
+            "slab",
+            "strait-core",
+            "tokio",
+            "tracing",
+            "uuid",
+        ],
+    ),
 ];
 
 /// Fails when a crate of the lower layers depends on something that it is not to know.

@@ -1,0 +1,186 @@
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use strait_core::{Error, ErrorKind, Result};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::{
+    CoordinatorSettings,
+    calls::Event,
+    driver::{Driver, Request},
+    rows::Name,
+};
+use crate::{Change, Log, Ownership, Partition, Progress, RowStore};
+
+/// How many requests may wait for the coordinator. Whoever makes more waits for room.
+const REQUESTS: usize = 256;
+
+/// How many errors are kept until somebody asks for changes. Later ones are in the log.
+const ERRORS: usize = 16;
+
+/// An [`Ownership`] shared with other processes, through rows of a store.
+///
+/// Every process of a group makes one, over the same rows; the group is the store's prefix or table. It keeps **W1** to
+/// **W3** through everything that `docs/coordination.md` lists, and says there what each failure costs.
+///
+/// [`start`](Self::start) drives it on a thread of its own, with a runtime of its own: heartbeats go on while handlers
+/// block the application's threads. That holds only for calls that are made there, so give it a store whose connections
+/// nothing else uses. Dropped without [`close`](Ownership::close), it stops, and its partitions go to others once its
+/// member has expired.
+#[derive(Debug)]
+pub struct Coordinator {
+    shared: Arc<Shared>,
+    requests: mpsc::Sender<Request>,
+}
+
+/// What the driver and those who ask it share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) settings: CoordinatorSettings,
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// At most three a partition, and one renewal.
+    changes: VecDeque<Change>,
+    errors: VecDeque<Error>,
+    stopped: bool,
+}
+
+impl Coordinator {
+    /// A member of the group that `rows` belong to, for the partitions of `log`, on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] if the settings contradict each other, naming the field; [`ErrorKind::Other`] if no thread
+    /// can be started.
+    pub fn start(rows: Arc<dyn RowStore>, log: Arc<dyn Log>, settings: CoordinatorSettings) -> Result<Self> {
+        let (coordinator, driver) = Self::new(rows, log, settings)?;
+        driver.spawn_thread()?;
+        Ok(coordinator)
+    }
+
+    /// As [`start`](Self::start), as a task of the runtime that this is called in: for tests whose clock is paused.
+    /// Handlers that block that runtime's threads stop its heartbeats too; it then gives up in time.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] if the settings contradict each other, naming the field.
+    pub fn start_here(rows: Arc<dyn RowStore>, log: Arc<dyn Log>, settings: CoordinatorSettings) -> Result<Self> {
+        let (coordinator, driver) = Self::new(rows, log, settings)?;
+        tokio::spawn(driver.run());
+        Ok(coordinator)
+    }
+
+    fn new(rows: Arc<dyn RowStore>, log: Arc<dyn Log>, settings: CoordinatorSettings) -> Result<(Self, Driver)> {
+        let (requests, receiver) = mpsc::channel(REQUESTS);
+        let shared = Arc::new(Shared { settings, state: Mutex::default(), changed: Notify::new() });
+        let driver = Driver::new(Arc::clone(&shared), rows, log, receiver)?;
+        Ok((Self { shared, requests }, driver))
+    }
+
+    async fn ask(&self, event: Event) -> Result<()> {
+        let stopped = || Error::new(ErrorKind::Lost, "coordination: this member has left, or its thread has ended");
+        let (answer, answered) = oneshot::channel();
+        self.requests.send(Request { event, answer: Some(answer) }).await.map_err(|_| stopped())?;
+        answered.await.unwrap_or_else(|_| Err(stopped()))
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while holding this")
+    }
+
+    /// Adds a change. Returns tenures that were over before anybody heard of them.
+    pub(super) fn push(&self, change: Change) -> Vec<(Name, u64)> {
+        let mut state = self.state();
+        let mut unheard = Vec::new();
+        match &change {
+            Change::Renewed { .. } => state.changes.retain(|change| !matches!(change, Change::Renewed { .. })),
+            Change::Lost { partition, epoch } => {
+                let before = state.changes.len();
+                state.changes.retain(|change| match change {
+                    Change::Gained { partition: p, epoch: e, .. } | Change::Revoked { partition: p, epoch: e } => {
+                        let over = p == partition && e == epoch;
+                        if over && matches!(change, Change::Gained { .. }) {
+                            unheard.push((Arc::clone(p), *e));
+                        }
+                        !over
+                    }
+                    _ => true,
+                });
+                if before != state.changes.len() && !unheard.is_empty() {
+                    return unheard;
+                }
+            }
+            _ => {}
+        }
+        state.changes.push_back(change);
+        drop(state);
+        self.changed.notify_one();
+        unheard
+    }
+
+    pub(super) fn report(&self, error: Error) {
+        let mut state = self.state();
+        if state.errors.len() < ERRORS {
+            state.errors.push_back(error);
+        }
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    pub(super) fn stop(&self) {
+        self.state().stopped = true;
+        self.changed.notify_one();
+    }
+}
+
+#[async_trait]
+impl Ownership for Coordinator {
+    async fn next(&self) -> Result<Option<Change>> {
+        loop {
+            let changed = self.shared.changed.notified();
+            {
+                let mut state = self.shared.state();
+                if let Some(change) = state.changes.pop_front() {
+                    return Ok(Some(change));
+                }
+                if let Some(error) = state.errors.pop_front() {
+                    return Err(error);
+                }
+                if state.stopped {
+                    return Ok(None);
+                }
+            }
+            changed.await;
+        }
+    }
+
+    async fn commit(&self, progress: &[Progress]) -> Vec<Result<()>> {
+        let commit = |progress: &Progress| self.ask(Event::Commit { ticket: 0, progress: progress.clone() });
+        join_all(progress.iter().map(commit)).await
+    }
+
+    async fn release(&self, partition: &str, epoch: u64) -> Result<()> {
+        self.ask(Event::Release { ticket: 0, partition: partition.into(), epoch }).await
+    }
+
+    async fn finish(&self, partition: &str, epoch: u64, children: Vec<Partition>) -> Result<()> {
+        self.ask(Event::Finish { ticket: 0, partition: partition.into(), epoch, children }).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        match self.ask(Event::Close).await {
+            Err(error) if error.kind() == ErrorKind::Lost => Ok(()), // it has left already
+            closed => closed,
+        }
+    }
+}

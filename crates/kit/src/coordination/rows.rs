@@ -1,0 +1,253 @@
+//! What the rows hold, as they are stored: compact JSON with the version of its schema, and a nonce.
+//!
+//! No two writes are equal, since stores that name versions after the content would take them for one: `by` is the
+//! incarnation that wrote, and `n` counts its writes.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use strait_core::{Error, ErrorKind, Position};
+
+use crate::Start;
+
+/// The schema that is written, and the newest that is understood.
+const SCHEMA: u32 = 1;
+
+/// The name of an incarnation, and of a partition.
+pub(super) type Name = Arc<str>;
+
+/// Which write it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Nonce {
+    pub(super) by: Name,
+    pub(super) n: u64,
+}
+
+/// `member/X`: that X lives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct MemberRow {
+    pub(super) nonce: Nonce,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) heir_of: Option<Name>,
+}
+
+/// `part/p`: who owns p, and how far it is settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PartRow {
+    pub(super) nonce: Nonce,
+    pub(super) owner: Option<Name>,
+    pub(super) epoch: u64,
+    /// Everything up to here is settled.
+    pub(super) checkpoint: Option<Place>,
+    /// Where it starts while there is no checkpoint.
+    pub(super) from: From,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) finished: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// What has to be finished before it is first taken.
+    pub(super) parents: Vec<Name>,
+    /// How many owners in a row died without having settled anything.
+    #[serde(default)]
+    pub(super) stuck: u32,
+    /// The checkpoint when it was last taken.
+    #[serde(default)]
+    pub(super) taken: Option<Place>,
+}
+
+/// `plan`: who is to own what.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PlanRow {
+    pub(super) nonce: Nonce,
+    /// Where the partitions of the group's birth start. Written once.
+    pub(super) start: From,
+    pub(super) members: Vec<Name>,
+    /// Who was a member, and is not to be taken for one while its row is still listed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) gone: Vec<Name>,
+    /// Each partition, and the index of who is to own it.
+    pub(super) parts: BTreeMap<Name, Option<u32>>,
+    /// The partitions that came after the birth: they start at their beginning.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) late: Vec<Name>,
+}
+
+impl PlanRow {
+    pub(super) fn owner(&self, partition: &str) -> Option<&Name> {
+        self.members.get(usize::try_from((*self.parts.get(partition)?)?).ok()?)
+    }
+}
+
+/// A position as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Place {
+    Number(u64),
+    Text(Name),
+}
+
+impl std::convert::From<&Position> for Place {
+    fn from(position: &Position) -> Self {
+        match position {
+            Position::Number(number) => Self::Number(*number),
+            Position::Text(text) => Self::Text(Arc::clone(text)),
+        }
+    }
+}
+
+impl std::convert::From<&Place> for Position {
+    fn from(place: &Place) -> Self {
+        match place {
+            Place::Number(number) => Self::Number(*number),
+            Place::Text(text) => Self::Text(Arc::clone(text)),
+        }
+    }
+}
+
+/// Where a partition starts that has no checkpoint. There is no `latest`: it becomes a time, once for all partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum From {
+    Earliest,
+    /// Milliseconds after the Unix epoch.
+    At(u64),
+}
+
+impl From {
+    pub(super) fn new(start: &Start, now: SystemTime) -> Self {
+        match start {
+            Start::Latest => Self::at(now),
+            Start::At(time) => Self::at(*time),
+            Start::Earliest | Start::After(_) => Self::Earliest,
+        }
+    }
+
+    fn at(time: SystemTime) -> Self {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self::At(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn start(self) -> Start {
+        match self {
+            Self::Earliest => Start::Earliest,
+            // What does not fit in a time is no time that a record was stored at.
+            Self::At(millis) => {
+                SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(millis)).map_or(Start::Earliest, Start::At)
+            }
+        }
+    }
+}
+
+/// A row that cannot be used as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// It is not what was written.
+    Corrupt,
+    /// A newer version of this library wrote it.
+    Newer(u32),
+}
+
+impl Unreadable {
+    pub(super) fn error(self, key: &str) -> Error {
+        match self {
+            Self::Corrupt => Error::new(ErrorKind::Other, format!("coordination: the row {key:?} is corrupt")),
+            Self::Newer(schema) => Error::new(
+                ErrorKind::Unsupported,
+                format!("coordination: the row {key:?} has schema {schema}, and this version knows up to {SCHEMA}"),
+            ),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Schema {
+    v: u32,
+}
+
+#[derive(Serialize)]
+struct Stored<'a, T> {
+    v: u32,
+    #[serde(flatten)]
+    row: &'a T,
+}
+
+pub(super) fn encode<T: Serialize>(row: &T) -> Bytes {
+    // Maps with text as keys, numbers and text: nothing of it can be refused.
+    serde_json::to_vec(&Stored { v: SCHEMA, row }).map(Bytes::from).unwrap_or_default()
+}
+
+pub(super) fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, Unreadable> {
+    let Schema { v } = serde_json::from_slice(value).map_err(|_| Unreadable::Corrupt)?;
+    if v > SCHEMA {
+        return Err(Unreadable::Newer(v));
+    }
+    serde_json::from_slice(value).map_err(|_| Unreadable::Corrupt)
+}
+
+pub(super) const MEMBERS: &str = "member/";
+pub(super) const PARTS: &str = "part/";
+pub(super) const PLAN: &str = "plan";
+
+pub(super) fn member_key(id: &str) -> String {
+    format!("{MEMBERS}{id}")
+}
+
+pub(super) fn part_key(partition: &str) -> String {
+    format!("{PARTS}{partition}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn row() -> PartRow {
+        PartRow {
+            nonce: Nonce { by: "x".into(), n: 7 },
+            owner: Some("x".into()),
+            epoch: 3,
+            checkpoint: Some(Place::Text("495".into())),
+            from: From::At(12),
+            finished: false,
+            parents: vec!["p0".into()],
+            stuck: 0,
+            taken: None,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let text = encode(&row());
+        assert_eq!(decode::<PartRow>(&text), Ok(row()));
+        assert_eq!(
+            std::str::from_utf8(&text).unwrap(),
+            r#"{"v":1,"nonce":{"by":"x","n":7},"owner":"x","epoch":3,"checkpoint":"495","from":{"at":12},"parents":["p0"],"stuck":0,"taken":null}"#
+        );
+    }
+
+    #[test]
+    fn what_is_newer_or_corrupt_is_told_apart() {
+        assert_eq!(decode::<PartRow>(br#"{"v":2,"anything":true}"#), Err(Unreadable::Newer(2)));
+        assert_eq!(decode::<PartRow>(br#"{"v":1}"#), Err(Unreadable::Corrupt));
+        assert_eq!(decode::<PlanRow>(b""), Err(Unreadable::Corrupt));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(value in prop::collection::vec(any::<u8>(), 0..80), cut in 0usize..120) {
+            let _ = decode::<MemberRow>(&value);
+            let text = encode(&row());
+            let _ = decode::<PartRow>(&text[..cut.min(text.len())]);
+        }
+
+        #[test]
+        fn no_time_makes_it_panic(millis in any::<u64>()) {
+            let _ = From::At(millis).start();
+        }
+    }
+}

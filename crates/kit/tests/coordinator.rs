@@ -1,0 +1,218 @@
+//! The coordinator over a store, with the engine above it, on a clock that is paused.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use strait_core::{Budget, Consumer, Guarantees, Message, Ordering, Position, Result};
+use strait_kit::{
+    Change, Expect, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Put, Reader, Record, Row, RowStore,
+    Start, Version,
+    coordination::{Coordinator, CoordinatorSettings},
+};
+use tokio::time;
+
+type Stored = BTreeMap<String, (u64, Bytes)>;
+
+#[derive(Debug, Default)]
+struct Rows {
+    rows: Mutex<(u64, Stored)>,
+    /// Hears of every heartbeat.
+    beats: Option<mpsc::Sender<String>>,
+}
+
+#[async_trait]
+impl RowStore for Rows {
+    async fn get(&self, key: &str) -> Result<Option<Row>> {
+        let row = |(version, value): &(u64, Bytes)| Row { version: name(*version), value: value.clone() };
+        Ok(self.rows.lock().expect("no test panics while holding this").1.get(key).map(row))
+    }
+
+    async fn versions(&self, prefix: &str) -> Result<Vec<(String, Version)>> {
+        let rows = self.rows.lock().expect("no test panics while holding this");
+        let rows = rows.1.iter().filter(|(key, _)| key.starts_with(prefix));
+        Ok(rows.map(|(key, (version, _))| (key.clone(), name(*version))).collect())
+    }
+
+    async fn put(&self, key: &str, expect: Expect, value: Bytes) -> Result<Put> {
+        let mut rows = self.rows.lock().expect("no test panics while holding this");
+        let is = rows.1.get(key).map_or(Expect::Absent, |(version, _)| Expect::Is(name(*version)));
+        if is != expect {
+            return Ok(Put::Refused);
+        }
+        rows.0 += 1;
+        let version = rows.0;
+        rows.1.insert(key.to_owned(), (version, value));
+        if let Some(beats) = self.beats.as_ref().filter(|_| key.starts_with("member/")) {
+            let _ = beats.send(key.to_owned());
+        }
+        Ok(Put::Done(name(version)))
+    }
+
+    async fn delete(&self, key: &str) -> Result<()> {
+        self.rows.lock().expect("no test panics while holding this").1.remove(key);
+        Ok(())
+    }
+}
+
+fn name(version: u64) -> Version {
+    Version::new(version.to_string())
+}
+
+/// Four partitions of twenty records each. The first two end, and become a fifth.
+#[derive(Debug)]
+struct Records;
+
+const RECORDS: u64 = 20;
+
+struct Read {
+    partition: Arc<str>,
+    next: u64,
+}
+
+#[async_trait]
+impl Log for Records {
+    fn guarantees(&self) -> Guarantees {
+        Guarantees::new("test", "records").with_ordering(Ordering::Key)
+    }
+
+    async fn partitions(&self) -> Result<Vec<Partition>> {
+        Ok((0..4)
+            .map(|index| Partition { id: format!("p{index}").into(), parents: Vec::new() })
+            .chain([child()])
+            .collect())
+    }
+
+    async fn open(&self, partition: &str, start: &Start, _: u64) -> Result<Box<dyn Reader>> {
+        let next = match start {
+            Start::After(Position::Number(last)) => last + 1,
+            _ => 0,
+        };
+        Ok(Box::new(Read { partition: partition.into(), next }))
+    }
+
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn child() -> Partition {
+    Partition { id: "p4".into(), parents: vec!["p0".into(), "p1".into()] }
+}
+
+#[async_trait]
+impl Reader for Read {
+    async fn next(&mut self, budget: Budget) -> Result<Page> {
+        let ends = matches!(&*self.partition, "p0" | "p1");
+        if self.next == RECORDS && ends {
+            return Ok(Page::End { children: vec![child()] });
+        }
+        let end = RECORDS.min(self.next + budget.messages as u64);
+        if self.next == end {
+            time::sleep(Duration::from_millis(100)).await;
+        }
+        let record = |position| {
+            let message = Message::new(format!("{}/{position}", self.partition));
+            Record { message, position: Position::Number(position), stored_at: None }
+        };
+        let records = (self.next..end).map(record).collect();
+        self.next = end;
+        Ok(Page::Records { records, behind: None })
+    }
+
+    async fn close(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn consumer(rows: &Arc<Rows>) -> LogConsumer {
+    let rows: Arc<dyn RowStore> = Arc::<Rows>::clone(rows);
+    let log: Arc<dyn Log> = Arc::new(Records);
+    let ownership = Coordinator::start_here(rows, Arc::clone(&log), CoordinatorSettings::default()).expect("sound");
+    LogConsumer::new(log, Arc::new(ownership), LogSettings::default())
+}
+
+/// Settles what comes until nothing has come for a while. Returns what came.
+async fn drain(consumer: &LogConsumer, while_quiet: Duration) -> Vec<String> {
+    let mut seen = Vec::new();
+    while let Ok(received) = time::timeout(while_quiet, consumer.receive(Budget::new(8, usize::MAX))).await {
+        for received in received.expect("no call fails") {
+            if received.claim.start(|| time::Instant::now().into_std()) {
+                seen.push(String::from_utf8(received.message.payload.to_vec()).expect("it is text"));
+                consumer.settle(&[received.claim.token()]).await;
+            }
+        }
+    }
+    seen
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_share_partitions_hand_them_over_and_read_children_last() {
+    let rows = Arc::new(Rows::default());
+    let (one, two) = (consumer(&rows), consumer(&rows));
+    let quiet = Duration::from_secs(30);
+    let (first, second) = tokio::join!(drain(&one, quiet), drain(&two, quiet));
+    let all: Vec<&String> = first.iter().chain(&second).collect();
+    assert_eq!(all.len(), 100, "each once, since nobody failed");
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), 100);
+    assert!(!first.is_empty() && !second.is_empty(), "both own partitions");
+    one.close().await.unwrap();
+    two.close().await.unwrap();
+    let left = rows.versions("member/").await.unwrap();
+    assert!(left.is_empty(), "who leaves in good order leaves no row: {left:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_dead_member_owned_goes_to_the_living_after_its_expiry() {
+    let rows = Arc::new(Rows::default());
+    let one = consumer(&rows);
+    let batch = time::timeout(Duration::from_secs(9), one.receive(Budget::new(8, usize::MAX))).await.unwrap().unwrap();
+    assert!(!batch.is_empty());
+    let two = consumer(&rows);
+    drop((batch, one)); // as if it were killed: nothing is settled
+    let begin = time::Instant::now();
+    let seen = drain(&two, Duration::from_secs(12)).await;
+    assert_eq!(seen.len(), 100);
+    let parents = seen.iter().rposition(|seen| seen.starts_with("p0/") || seen.starts_with("p1/")).unwrap();
+    let child = seen.iter().position(|seen| seen.starts_with("p4/")).unwrap();
+    assert!(parents < child, "a child after all of its parents");
+    assert!(begin.elapsed() > Duration::from_secs(9));
+}
+
+#[tokio::test]
+async fn handlers_that_block_their_threads_cost_no_heartbeat() {
+    let (beats, heard) = mpsc::channel();
+    let rows: Arc<dyn RowStore> = Arc::new(Rows { beats: Some(beats), ..Rows::default() });
+    let settings = CoordinatorSettings::with_expiry(Duration::from_secs(2)).unwrap();
+    let coordinator = Coordinator::start(rows, Arc::new(Records), settings).unwrap();
+    let gained = async {
+        loop {
+            if let Some(Change::Gained { partition, epoch, .. }) = coordinator.next().await.unwrap()
+                && &*partition == "p0"
+            {
+                return epoch;
+            }
+        }
+    };
+    let epoch = gained.await;
+    // The only thread of this runtime is blocked until there were heartbeats for more than three times the belief of 1 s.
+    let members: BTreeSet<String> =
+        (0..10).map(|_| heard.recv_timeout(Duration::from_secs(60)).expect("heartbeats go on")).collect();
+    assert_eq!(members.len(), 1, "it is the same member still");
+    let progress = strait_kit::Progress { partition: "p0".into(), epoch, position: Position::Number(1) };
+    assert!(coordinator.commit(&[progress]).await[0].is_ok());
+    coordinator.close().await.unwrap();
+    while coordinator.next().await.unwrap().is_some_and(|change| !matches!(change, Change::Revoked { .. })) {}
+}
+
+#[tokio::test]
+async fn settings_that_contradict_each_other_are_refused() {
+    let mut settings = CoordinatorSettings::default();
+    settings.heartbeat = Duration::from_secs(5);
+    let error = Coordinator::start(Arc::new(Rows::default()), Arc::new(Records), settings).unwrap_err();
+    assert!(error.to_string().contains("`heartbeat`"), "{error}");
+}
