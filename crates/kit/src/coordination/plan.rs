@@ -66,9 +66,7 @@ impl Advice {
     /// Where a partition starts that has no row yet.
     pub(super) fn start(&self, partition: &str) -> From {
         match self.row() {
-            Some(row) if !row.late.iter().any(|late| &**late == partition) || planted!("children-at-the-start") => {
-                row.start
-            }
+            Some(row) if !row.late.iter().any(|late| &**late == partition) => row.start,
             _ => From::Earliest,
         }
     }
