@@ -114,6 +114,9 @@ impl Machine {
                 if self.provider.sent.is_some_and(|sent| sent >= missed) {
                     let listed = self.provider.parents.contains_key(parent);
                     unplanned = listed && !self.advice.has(parent);
+                    if listed {
+                        self.ask_provider(); // it may be listed no longer by the next time
+                    }
                     !listed || planted!("missing-parent-is-finished")
                 } else {
                     self.ask_provider();
