@@ -4,3 +4,4 @@
 #[cfg(feature = "emulators")]
 pub mod emulators;
 pub mod memory;
+pub mod shared;

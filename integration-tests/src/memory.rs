@@ -9,12 +9,14 @@ use strait_kit::{LogConsumer, LogSettings, Partition, QueueConsumer, QueueSettin
 use strait_memory::{Life, LogOptions, Memory, MemoryLog, MemoryQueue, QueueOptions, fan_out};
 use strait_runtime::Meter;
 use strait_testkit::{
-    Capabilities, Channel, FaultyLog, FaultyOwnership, FaultyQueue, Join, Member, Needs, Reshard, Rig, Shape,
+    Capabilities, Channel, FaultyLog, FaultyOwnership, FaultyQueue, Join, Member, Needs, Reshard, Rig, Shape, Starts,
 };
 
-const LEASE: Duration = Duration::from_secs(10);
+pub(crate) const LEASE: Duration = Duration::from_secs(10);
 const LONGEST: Duration = Duration::from_secs(5 * 60);
 const WINDOW: Duration = Duration::from_secs(60);
+
+use crate::shared::SharedRig;
 
 /// A [`MemoryLog`].
 #[derive(Clone, Copy, Debug)]
@@ -34,8 +36,12 @@ impl QueueRig {
 }
 
 /// Every shape of it, by name.
-pub const RIGS: [(&str, &dyn Rig); 3] =
-    [("log", &LogRig), ("queue", &QueueRig::ORDERED), ("unordered", &QueueRig::UNORDERED)];
+pub const RIGS: [(&str, &dyn Rig); 4] = [
+    ("log", &LogRig),
+    ("shared", &SharedRig::SOUND),
+    ("queue", &QueueRig::ORDERED),
+    ("unordered", &QueueRig::UNORDERED),
+];
 
 fn configuration(shape: &str) -> String {
     format!(
@@ -62,15 +68,15 @@ fn configure(text: &str) -> Result<()> {
 #[async_trait]
 impl Rig for LogRig {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new(Shape::Log, LEASE).in_order().with_starts().with_reshards().with_paused_time()
+        Capabilities::new(Shape::Log, LEASE)
+            .in_order()
+            .with_starts(Starts::Positions)
+            .with_reshards()
+            .with_paused_time()
     }
 
     async fn channel(&self, needs: Needs) -> Result<Box<dyn Channel>> {
-        let mut options = LogOptions::named("orders");
-        (options.partitions, options.lease) = (needs.partitions, LEASE);
-        options.message_bytes = needs.message_bytes.unwrap_or(options.message_bytes);
-        options.bytes = needs.room.unwrap_or(options.bytes);
-        let log = MemoryLog::new(options);
+        let log = MemoryLog::new(options(&needs));
         for group in needs.groups {
             log.create_group(group, &Start::Earliest)?;
         }
@@ -93,6 +99,22 @@ impl Rig for LogRig {
 
     fn configure(&self, text: &str) -> Result<()> {
         configure(text)
+    }
+}
+
+pub(crate) fn options(needs: &Needs) -> LogOptions {
+    let mut options = LogOptions::named("orders");
+    (options.partitions, options.lease) = (needs.partitions, LEASE);
+    options.message_bytes = needs.message_bytes.unwrap_or(options.message_bytes);
+    options.bytes = needs.room.unwrap_or(options.bytes);
+    options
+}
+
+pub(crate) fn reshard(log: &MemoryLog, how: Reshard) -> Result<()> {
+    let open = log.open_partitions();
+    match how {
+        Reshard::Split => log.split(&open[0]).map(drop),
+        Reshard::Merge => log.merge(&open[0], &open[1]).map(drop),
     }
 }
 
@@ -122,11 +144,7 @@ impl Channel for LogChannel {
     }
 
     async fn reshard(&self, how: Reshard) -> Result<()> {
-        let open = self.0.open_partitions();
-        match how {
-            Reshard::Split => self.0.split(&open[0]).map(drop),
-            Reshard::Merge => self.0.merge(&open[0], &open[1]).map(drop),
-        }
+        reshard(&self.0, how)
     }
 }
 

@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeMap, env, thread};
 
-use integration_tests::memory::{LogRig, QueueRig};
+use integration_tests::{
+    memory::{LogRig, QueueRig},
+    shared::SharedRig,
+};
 use strait_testkit::{Rig, Site, chaos};
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -60,6 +63,13 @@ fn run(test: &str, rig: &dyn Rig, sites: &[Site]) {
 #[test]
 fn log() {
     run("log", &LogRig, &[Site::Send, Site::Receive, Site::Settle, Site::Open, Site::Read, Site::Own, Site::Commit]);
+}
+
+/// The same with a coordinator, whose rows fail too.
+#[test]
+fn shared() {
+    let sites = [Site::Send, Site::Receive, Site::Settle, Site::Open, Site::Read, Site::Own, Site::Commit];
+    run("shared", &SharedRig::FAULTY, &sites);
 }
 
 #[test]

@@ -1,10 +1,17 @@
 //! Every case on every shape of the memory backend.
 
-use integration_tests::memory::{LogRig, QueueRig};
+use integration_tests::{
+    memory::{LogRig, QueueRig},
+    shared::SharedRig,
+};
 use strait_testkit::conformance;
 
 mod log {
     super::conformance!(super::LogRig);
+}
+
+mod shared {
+    super::conformance!(super::SharedRig::SOUND);
 }
 
 mod queue {

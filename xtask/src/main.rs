@@ -39,6 +39,7 @@ fn test(all: bool) -> Result<(), String> {
     steps.run("tests", &mut cargo(["test", "--workspace"]))?;
     faults::prove(&mut steps)?;
     if all {
+        faults::simulate(&mut steps)?;
         for shape in ["log", "queue"] {
             orders::check(&mut steps, shape)?;
         }

@@ -23,8 +23,8 @@ impl Life {
         !*self.0.borrow()
     }
 
-    /// Returns at once, or never.
-    pub(crate) async fn breathe(&self) {
+    /// Returns at once, or never, if it was killed: what a call of the process begins with.
+    pub async fn breathe(&self) {
         if self.is_over() {
             std::future::pending::<()>().await;
         }

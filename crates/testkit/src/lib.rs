@@ -12,7 +12,10 @@ pub mod cases;
 pub mod chaos;
 mod faulty;
 mod history;
+mod reported;
 mod rig;
+#[cfg(feature = "served")]
+pub mod served;
 mod stage;
 
 pub use cases::{CASES, Case, run};
@@ -20,4 +23,5 @@ pub use faulty::{
     Fault, Faults, FaultyConsumer, FaultyLog, FaultyOwnership, FaultyProducer, FaultyQueue, Numbered, Site,
 };
 pub use history::{End, History, Name, Report};
-pub use rig::{Capabilities, Channel, GROUP, Join, Member, Needs, Reshard, Rig, Shape};
+pub use reported::Reported;
+pub use rig::{Capabilities, Channel, GROUP, Join, Member, Needs, Reshard, Rig, Shape, Starts};

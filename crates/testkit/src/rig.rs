@@ -77,8 +77,8 @@ pub struct Capabilities {
     pub longest: Option<Duration>,
     /// Whether it stores messages of one dedup id once, and for how long it remembers them.
     pub dedup: Option<Duration>,
-    /// Whether a new group may choose where it starts.
-    pub starts: bool,
+    /// Where a new group may choose to start.
+    pub starts: Starts,
     /// Whether partitions are split and merged.
     pub reshards: bool,
     /// Whether time in it is that of the test's runtime, so that the clock may be paused.
@@ -94,7 +94,7 @@ impl Capabilities {
             lease,
             longest: None,
             dedup: None,
-            starts: false,
+            starts: Starts::Nowhere,
             reshards: false,
             paused: false,
         }
@@ -119,9 +119,14 @@ impl Capabilities {
     }
 
     /// Lets a new group choose where it starts.
-    pub const fn with_starts(mut self) -> Self {
-        self.starts = true;
+    pub const fn with_starts(mut self, starts: Starts) -> Self {
+        self.starts = starts;
         self
+    }
+
+    /// Whether a new group may choose where it starts at all.
+    pub fn has_starts(&self) -> bool {
+        self.starts > Starts::Nowhere
     }
 
     /// Splits and merges partitions.
@@ -145,6 +150,17 @@ impl Capabilities {
     pub fn is_log(&self) -> bool {
         self.shape == Shape::Log
     }
+}
+
+/// Where a new group may choose to start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Starts {
+    /// It has no choice.
+    Nowhere,
+    /// At the earliest message, at the latest, or at a time.
+    Times,
+    /// Behind a position, too.
+    Positions,
 }
 
 /// Who can take a claim away.

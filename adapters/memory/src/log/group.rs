@@ -78,6 +78,12 @@ impl Group {
         self.partitions.get(partition).map_or(0, |partition| partition.next)
     }
 
+    /// It has settled a partition up to `next`. Never moves back.
+    pub(super) fn skip_to(&mut self, partition: usize, next: u64) {
+        let partition = &mut self.partitions[partition];
+        partition.next = partition.next.max(next);
+    }
+
     pub(super) fn owner(&self, partition: usize) -> Option<u64> {
         self.partitions.get(partition)?.owner
     }

@@ -10,7 +10,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use strait_core::{Budget, Consumer, Guarantees, Message, Ordering, Producer, Receipt, Result, planted};
+use strait_core::{
+    Budget, Consumer, Error, ErrorKind, Guarantees, Message, Ordering, Position, Producer, Receipt, Result, planted,
+};
 use strait_kit::{Log, LogConsumer, LogSettings, Ownership, Page, Partition, Reader, Start};
 use tokio::{
     sync::{Notify, futures::Notified},
@@ -144,9 +146,31 @@ impl MemoryLog {
     /// As [`create_group`](Self::create_group).
     pub fn member(&self, group: &str, start: &Start, life: &Life) -> Result<(Arc<dyn Log>, Arc<dyn Ownership>)> {
         self.create_group(group, start)?;
+        Ok((self.seen_by(group, life), member::member(self, group, life)))
+    }
+
+    /// The log as a process of `group` sees it, for a group that is shared by other means than this log's own: its
+    /// progress is told to [`settled`](Self::settled).
+    pub fn seen_by(&self, group: &str, life: &Life) -> Arc<dyn Log> {
         let source = format!("{}/{group}", self.shared.options.name).into();
-        let seen = Seen { log: self.clone(), source, life: life.clone() };
-        Ok((Arc::new(seen), member::member(self, group, life)))
+        Arc::new(Seen { log: self.clone(), source, life: life.clone() })
+    }
+
+    /// A group that is shared by other means has settled a partition up to here. What all groups have settled is
+    /// forgotten.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] or [`ErrorKind::Invalid`] if there is no such group, partition or position.
+    pub fn settled(&self, group: &str, partition: &str, position: &Position) -> Result<()> {
+        let (index, mut store) = (index(partition)?, self.store());
+        let next = store.resolve(index, &Start::After(position.clone()))?;
+        let known = store.groups.get_mut(group);
+        known
+            .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("memory: no group {group:?}")))?
+            .skip_to(index, next);
+        store.trim();
+        Ok(())
     }
 
     /// The partitions that are written to, in the order of their keys: those that follow each other are neighbours.

@@ -163,10 +163,16 @@ impl Machine {
     pub(super) fn verified(&mut self, partition: &Name, result: Result<Option<Row>, Error>) {
         match result {
             Ok(None) => self.survey(), // swept, or deleted by an operator: an audit tells
-            Ok(Some(row)) if decode::<PartRow>(&row.value) == Err(Unreadable::Corrupt) => {
-                self.put_back(partition, Expect::Is(row.version));
-            }
-            _ => {}
+            Ok(Some(row)) => match decode::<PartRow>(&row.value) {
+                Err(Unreadable::Corrupt) => self.put_back(partition, Expect::Is(row.version)),
+                // An operator deleted it, and somebody who did not know better reads it again. The row decides.
+                Ok(row) if !row.finished => {
+                    self.finished.remove(partition);
+                    self.advice.add(vec![Arc::clone(partition)]);
+                }
+                _ => {}
+            },
+            Err(_) => {}
         }
     }
 

@@ -67,7 +67,8 @@ impl CoordinatorSettings {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`], naming the field.
+    /// [`ErrorKind::Config`], naming the field; [`ErrorKind::Unsupported`] for a position as `start`, which is one of a
+    /// single partition.
     pub fn check(&self) -> Result<()> {
         let Self { expiry, margin, heartbeat, poll, audit, pause, calls, start } = self;
         let second = Duration::from_secs(1);
@@ -87,7 +88,10 @@ impl CoordinatorSettings {
         }
         match start {
             Start::Earliest | Start::Latest | Start::At(_) => Ok(()),
-            Start::After(_) => Err(config("start", "a new group starts at `earliest`, `latest` or a time")),
+            Start::After(_) => {
+                let text = "coordination: `start`: a new group starts at `earliest`, `latest` or a time";
+                Err(Error::new(ErrorKind::Unsupported, text))
+            }
         }
     }
 }
@@ -112,7 +116,7 @@ mod tests {
         let mut settings = CoordinatorSettings::default();
         edit(&mut settings);
         let error = settings.check().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(matches!(error.kind(), ErrorKind::Config | ErrorKind::Unsupported));
         error.to_string()
     }
 

@@ -31,6 +31,7 @@ pub(super) async fn drive(shared: Arc<Shared>) {
         outcome = follow(&shared) => outcome,
         _ = forever => Ok(()),
     };
+    shared.tenures().end_all(); // one may have been handed over and not yet ended
     let closed = shared.log.close().await;
     *shared.closed.lock().expect("nothing panics while holding this") = outcome.and(closed);
 }

@@ -1,0 +1,58 @@
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use futures_util::future::BoxFuture;
+use strait_core::Result;
+use strait_kit::{Change, Ownership, Partition, Progress};
+
+/// Hears what is committed.
+type Report = Box<dyn Fn(&Progress) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// An [`Ownership`] that reports what it has committed, to a log that forgets what all groups have settled.
+pub struct Reported {
+    inner: Arc<dyn Ownership>,
+    report: Report,
+}
+
+impl Reported {
+    /// Owns what `inner` does, and awaits `report` for each commit that is confirmed.
+    pub fn new(
+        inner: Arc<dyn Ownership>,
+        report: impl Fn(&Progress) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self { inner, report: Box::new(report) })
+    }
+}
+
+impl fmt::Debug for Reported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reported").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Ownership for Reported {
+    async fn next(&self) -> Result<Option<Change>> {
+        self.inner.next().await
+    }
+
+    async fn commit(&self, progress: &[Progress]) -> Vec<Result<()>> {
+        let outcomes = self.inner.commit(progress).await;
+        for (progress, _) in progress.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()) {
+            (self.report)(progress).await;
+        }
+        outcomes
+    }
+
+    async fn release(&self, partition: &str, epoch: u64) -> Result<()> {
+        self.inner.release(partition, epoch).await
+    }
+
+    async fn finish(&self, partition: &str, epoch: u64, children: Vec<Partition>) -> Result<()> {
+        self.inner.finish(partition, epoch, children).await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.inner.close().await
+    }
+}
