@@ -211,13 +211,11 @@ impl Machine {
             }
         }
         let seconds = now.wall.duration_since(SystemTime::UNIX_EPOCH).map_or(1, |since| since.as_secs());
-        if let Some((_, known)) = &part.known {
-            return Some(PartRow { owner: None, epoch: known.epoch.max(seconds), ..known.clone() });
-        }
         // Asked after the row was missed: a list from before may name what has since been read to its end and swept.
         let missed = part.broken.get_or_insert((version.cloned(), now.instant)).1;
         let asked = self.provider.sent.is_some_and(|sent| sent >= missed);
-        let Some(parents) = self.provider.parents.get(partition).filter(|_| asked) else {
+        let listed = self.provider.parents.get(partition).filter(|_| asked);
+        if listed.is_none() && (version.is_none() || part.known.is_none()) {
             if asked {
                 // Neither a row nor a shard: whatever it held is gone, and its children need not wait.
                 self.finished.insert(Arc::clone(partition));
@@ -226,7 +224,11 @@ impl Machine {
                 self.ask_provider();
             }
             return None;
-        };
+        }
+        if let Some((_, known)) = &part.known {
+            return Some(PartRow { owner: None, epoch: known.epoch.max(seconds), ..known.clone() });
+        }
+        let parents = listed?;
         Some(PartRow {
             nonce: Nonce { by: Arc::clone(&self.life.id), n: 0 },
             owner: None,
