@@ -44,6 +44,7 @@ fn test(all: bool) -> Result<(), String> {
             orders::check(&mut steps, shape)?;
         }
         orders::self_test(&mut steps)?;
+        orders::processes(&mut steps)?;
         emulators::test(&mut steps)?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-use std::{env, fs, process::Command};
+use std::{env, fs, path::PathBuf, process::Command};
 
 use crate::step::{Steps, cargo};
 
@@ -16,6 +16,17 @@ pub(crate) fn check(steps: &mut Steps, shape: &str) -> Result<(), String> {
         .and_then(|()| steps.run(&format!("check of orders on a {shape}"), &mut check));
     let _ = fs::remove_dir_all(&dump); // it may not have come so far
     outcome
+}
+
+/// Runs the example in several processes that share a log, of which one is killed, one frozen and one told to stop.
+pub(crate) fn processes(steps: &mut Steps) -> Result<(), String> {
+    let mut server = cargo(["build", "--release", "--package", "strait-testkit", "--features", "served"]);
+    steps.run("build of the log server", server.args(["--bin", "log-server"]))?;
+    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    let release = target.join("release");
+    let mut run = Command::new("python3");
+    run.arg(format!("{EXAMPLE}/processes.py")).arg(release.join("examples/orders")).arg(release.join("log-server"));
+    steps.run("orders in several processes", run.arg(format!("{EXAMPLE}/data/orders-10000.csv")))
 }
 
 /// Shows that the script finds what is wrong.

@@ -7,6 +7,7 @@ mod crew;
 mod events;
 mod expected;
 mod intake;
+mod join;
 mod journal;
 mod management;
 mod payment;
@@ -26,6 +27,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use strait::Bus;
+use strait_testkit::served::Served;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -60,8 +63,10 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    match run(&args).await {
-        Ok(report) => {
+    let done = if args.join { join::run(&args).await.map(|()| None) } else { run(&args).await.map(Some) };
+    match done {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(report)) => {
             report.print(args.json);
             if report.is_right() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
@@ -74,20 +79,20 @@ async fn main() -> ExitCode {
 
 async fn run(args: &Args) -> Result<Report, Error> {
     let intake = Intake::open(args.orders.as_deref())?;
-    let bus = match &args.config {
-        Some(file) => strait::open(file.as_path())?,
-        None => strait::builder().text("strait.toml", CONFIG).build()?,
-    };
+    let bus = open(args)?;
     let database = args.dump.as_deref().map(new_folder).transpose()?.map(|folder| folder.join("orders.sqlite"));
     let accident = Arc::new(Accident::new(args.accident));
-    let journal = Journal::create(args.dump.as_deref(), Arc::clone(&accident))?;
+    let journal = Journal::create(args.dump.as_deref(), Arc::clone(&accident), args.apart)?;
     let progress = Progress::new();
     let management = Management::new(Store::create(database.as_deref())?, journal.clone(), progress.clone());
 
     let stop = CancellationToken::new();
     let start = Instant::now();
     let mut crew = Crew::new(bus.clone(), args.members, accident, stop.clone());
-    services::start(&mut crew, &bus, &management, &journal, &progress, &stop).await?;
+    services::manage(&mut crew, &bus, &management, &journal, &progress, &stop).await?;
+    if !args.apart {
+        services::sell(&mut crew, &bus, &journal, &progress).await?;
+    }
     let work = async {
         let expected = placement::place(intake, bus.sender("orders").await?, &progress).await?;
         wait(&journal, &progress, &expected).await;
@@ -106,6 +111,16 @@ async fn run(args: &Args) -> Result<Report, Error> {
     progress.end();
     let totals = management.store().totals()?;
     Ok(Report::new(crew.provider, &expected?, totals, &journal, time))
+}
+
+/// The channels that the configuration names: on what is compiled in, or on a log that processes share.
+fn open(args: &Args) -> Result<Bus, Error> {
+    let builder = Bus::builder(strait::enabled().with(Served));
+    Ok(match &args.config {
+        Some(file) => builder.files(file.as_path()),
+        None => builder.text("strait.toml", CONFIG),
+    }
+    .build()?)
 }
 
 /// Makes a folder that must not be there yet, or be empty.

@@ -1,4 +1,4 @@
-//! Which service works on which receiver.
+//! Which service works on which receiver: what a process needs that places orders, and what others may do for it.
 
 use std::{future, sync::Arc};
 
@@ -19,8 +19,8 @@ use crate::{
 /// Most messages of a transaction.
 const BATCH: usize = 256;
 
-/// Starts all but placement, the last one of the line first.
-pub(crate) async fn start(
+/// Starts order management, and who hears of it.
+pub(crate) async fn manage(
     crew: &mut Crew,
     bus: &Bus,
     management: &Management,
@@ -52,7 +52,11 @@ pub(crate) async fn start(
         .await?;
     }
     crew.add(management.clone().tell(bus.sender("status").await?, stop.clone()));
+    Ok(())
+}
 
+/// Starts shipping and payment, the last one of the line first.
+pub(crate) async fn sell(crew: &mut Crew, bus: &Bus, journal: &Journal, progress: &Progress) -> Result<(), Error> {
     let (shipments, payments) = (bus.sender("shipments").await?, bus.sender("payments").await?);
     let shipping = Shipping { shipments, journal: journal.clone(), progress: progress.clone() };
     crew.hire("shipping", |worker| {
