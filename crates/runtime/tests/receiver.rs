@@ -121,6 +121,16 @@ async fn what_is_lost_is_neither_handed_out_nor_settled() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_batch_of_one_key_has_no_more_than_was_asked_for() {
+    let script = Script::default();
+    script.push(&["a1", "a2", "a3", "a4"]);
+    let receiver = open(&script, settings());
+    let first = timeout(MINUTE, receiver.recv_batch(2)).await.unwrap().unwrap().unwrap();
+    assert_eq!(first.messages().map(text).collect::<Vec<_>>(), ["a1", "a2"]);
+    first.ack();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_comes_again_behind_a_lost_message_stays() {
     let script = Script::log();
     script.push(&["a1", "a2", "b1"]);

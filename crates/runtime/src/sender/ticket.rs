@@ -127,3 +127,20 @@ impl Drop for Pending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_leaves_nothing_behind() {
+        let mut tickets = Tickets::default();
+        let sent = || Outcome::Sent(Receipt::new(1));
+        let (before, after) = (tickets.issue(), tickets.issue());
+        tickets.abandon(before);
+        tickets.end(before, sent());
+        tickets.end(after, sent());
+        tickets.abandon(after);
+        assert!(tickets.0.is_empty());
+    }
+}
