@@ -193,7 +193,12 @@ impl Machine {
         let over = |partition: &&Name| self.finished.contains(*partition);
         let gone = |partition: &&Name| !listed.contains_key(*partition) || planted!("parent-row-deleted-early");
         let first = self.members.living().next() == Some(&self.life.id);
-        let swept: Vec<Name> = rows.iter().filter(over).filter(gone).filter(|_| first).cloned().collect();
+        let ripe: BTreeSet<Name> = rows.iter().filter(over).filter(gone).cloned().collect();
+        // Gone at the audit before, too: by now whatever was on its way to the row has landed. What expects no row would
+        // find none again.
+        let before = |partition: &&Name| self.ripe.contains(*partition) || planted!("parent-row-deleted-early");
+        let swept: Vec<Name> = ripe.iter().filter(before).filter(|_| first).cloned().collect();
+        self.ripe = ripe;
         let missing: Vec<Name> = listed
             .keys()
             .filter(|partition| !over(partition) && !self.advice.has(partition) && !self.advice.is_missing())

@@ -42,6 +42,8 @@ pub struct Machine {
     pub(super) timers: BTreeSet<(Instant, Name)>,
     /// Partitions that are known to be read to their ends, by everybody and for ever.
     pub(super) finished: BTreeSet<Name>,
+    /// Of those, what the provider did not list any more at the last audit.
+    pub(super) ripe: BTreeSet<Name>,
     pub(super) provider: Provider,
     /// Lapsed incarnations of this process, and the tenures of each whose handlers may still run.
     pub(super) former: VecDeque<(Name, BTreeSet<(Name, u64)>)>,
@@ -130,6 +132,7 @@ impl Machine {
             restless: BTreeSet::new(),
             timers: BTreeSet::new(),
             finished: BTreeSet::new(),
+            ripe: BTreeSet::new(),
             provider: Provider::default(),
             former: VecDeque::new(),
             flights: BTreeMap::new(),
