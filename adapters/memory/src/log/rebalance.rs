@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use strait_core::planted;
+
 /// Who is to own each partition: as equal shares as can be, and as few moves from `owners` as those need.
 ///
 /// Pure, so that every member of a group could compute it. Without members nobody owns anything.
@@ -19,7 +21,10 @@ pub(super) fn rebalance(owners: &[Option<u64>], members: &[u64]) -> Vec<Option<u
     let mut order: Vec<u64> = members.to_vec();
     order.sort_by_key(|member| (std::cmp::Reverse(kept[member].len()), *member));
     let (floor, larger) = (owners.len() / members.len(), owners.len() % members.len());
-    let share = |rank: usize| floor + usize::from(rank < larger);
+    let share = |rank: usize| match rank {
+        0 if planted!("everything-to-the-first") => owners.len(),
+        _ => floor + usize::from(rank < larger),
+    };
     for (rank, member) in order.iter().enumerate() {
         let list = kept.get_mut(member).expect("made of the members");
         free.extend(list.drain(share(rank).min(list.len())..));

@@ -1,7 +1,9 @@
 //! What happens to what is in hand when somebody joins or leaves, and to what is dropped.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
+use futures_util::future::join_all;
+use strait_core::Message;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
@@ -17,7 +19,7 @@ pub async fn c78_a_planned_move_duplicates_nothing(rig: &dyn Rig) {
     let one = stage.open_with(few).await;
     let mut done = Vec::new();
     // The first of each partition waits, and what is behind it is settled.
-    let mut waiting = std::collections::HashSet::new();
+    let mut waiting = HashSet::new();
     while done.len() < 10 {
         let delivery = next(&one).await;
         if waiting.insert(delivery.partition().map(str::to_owned)) {
@@ -42,7 +44,7 @@ pub async fn c78_a_planned_move_duplicates_nothing(rig: &dyn Rig) {
     let (by_one, by_two) = tokio::join!(work(&one), work(&two));
     assert!(!by_two.is_empty(), "the second has a share");
     if stage.can.is_log() {
-        let partitions: std::collections::HashSet<_> = by_two.iter().map(|(_, partition)| partition).collect();
+        let partitions: HashSet<_> = by_two.iter().map(|(_, partition)| partition).collect();
         assert_eq!(partitions.len(), 1, "a partition of two moves");
     }
     done.extend(by_one.into_iter().chain(by_two).map(|(text, _)| text));
@@ -73,5 +75,58 @@ pub async fn c82_a_dropped_claim_comes_again_within_a_second(rig: &dyn Rig) {
     assert!(start.elapsed() <= secs(1), "after {:?}", start.elapsed());
     assert!(member.consumer.settle(&[again[0].claim.token()]).await[0].is_ok());
     drop(again);
+    stage.settled().await;
+}
+
+/// Works for as long as messages come, and says from which partitions they came, and how many there were.
+async fn shares(open: &Open) -> (HashSet<String>, usize) {
+    let (mut partitions, mut count) = (HashSet::new(), 0);
+    while let Ok(delivery) = timeout(secs(20), open.recv()).await {
+        let delivery = delivery.unwrap().unwrap();
+        partitions.extend(delivery.partition().map(str::to_owned));
+        count += 1;
+        delivery.ack();
+    }
+    (partitions, count)
+}
+
+/// Whoever joins gets an equal share in bounded time, and whoever leaves or dies leaves it to the others.
+pub async fn c52_a_share_for_everybody(rig: &dyn Rig) {
+    let stage = Stage::with(rig, Needs { partitions: 7, ..Needs::default() }).await;
+    let round = async |members: &[&Open]| {
+        stage.send((0..200).map(|number| message(&format!("k{number}-"), number))).await;
+        let shares = join_all(members.iter().map(|open| shares(open))).await;
+        assert_eq!(shares.iter().map(|(_, count)| count).sum::<usize>(), 200, "each once");
+        let sizes: Vec<_> = shares.into_iter().map(|(partitions, _)| partitions.len()).collect();
+        let (least, most) = (sizes.iter().min().unwrap(), sizes.iter().max().unwrap());
+        // A queue has no partitions: then every set is empty.
+        assert!(
+            most - least <= 1 && sizes.iter().sum::<usize>() == if stage.can.is_log() { 7 } else { 0 },
+            "{sizes:?}"
+        );
+    };
+    let one = stage.open().await;
+    let two = stage.open().await;
+    sleep(secs(5)).await;
+    round(&[&one, &two]).await;
+    let three = stage.open().await;
+    sleep(secs(5)).await;
+    round(&[&one, &two, &three]).await;
+    two.close().await.unwrap();
+    sleep(secs(2)).await;
+    round(&[&one, &three]).await;
+    one.member.kill();
+    sleep(stage.can.lease * 2).await;
+    round(&[&three]).await;
+    stage.settled().await;
+}
+
+/// More partitions than a page of any list holds: all of them are read.
+pub async fn c58_more_than_a_thousand_partitions(rig: &dyn Rig) {
+    let stage = Stage::with(rig, Needs { partitions: 1100, ..Needs::default() }).await;
+    let open = stage.open().await;
+    stage.send((0..3300).map(|number| Message::new(number.to_string()))).await;
+    let (partitions, count) = shares(&open).await;
+    assert_eq!((partitions.len(), count), (if stage.can.is_log() { 1100 } else { 0 }, 3300));
     stage.settled().await;
 }
