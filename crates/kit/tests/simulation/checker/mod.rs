@@ -51,8 +51,8 @@ struct Partition {
     unlisted: bool,
     open: Vec<Tenure>,
     row: Option<Value>,
-    /// When somebody else last changed its row, and whether it was put right since.
-    tampered: Option<Time>,
+    /// Which epoch its row had when somebody else last changed it, and whether it is yet to be put right.
+    tampered: Option<u64>,
     broken: bool,
     /// Its row was deleted by a member, since it can never matter again.
     swept: bool,
@@ -165,10 +165,10 @@ impl Checker {
             What::Stored { key, value } => self.stored(key, value.as_ref()),
             What::Tampered { key } => {
                 self.tampered = true;
-                let now = self.now;
                 if let Some(partition) = key.strip_prefix("part/") {
                     let partition = self.part(number(partition));
-                    (partition.tampered, partition.broken) = (Some(now), true);
+                    let epoch = partition.row.as_ref().and_then(|row| row["epoch"].as_u64());
+                    (partition.tampered, partition.broken) = (epoch.or(partition.tampered).or(Some(0)), true);
                 }
                 self.plan_broken |= key == "plan";
             }
@@ -189,10 +189,10 @@ impl Checker {
             .filter(|tenure| until.get(&tenure.pid).is_some_and(|until| *until > now))
             .map(|tenure| (tenure.pid, tenure.epoch, tenure.since))
             .collect();
-        let tampered = part.tampered;
+        // Also one whose take was stored before the change, and that hears of it after.
+        let beneath = part.tampered.is_some_and(|changed| believing.iter().any(|(_, epoch, _)| *epoch <= changed));
         if believing.len() > 1 {
-            let since = believing.iter().map(|(.., since)| *since).min().unwrap_or(0);
-            if tampered.is_some_and(|tampered| tampered >= since) {
+            if beneath {
                 self.count("overlaps after an operator's change");
             } else {
                 self.wrong(format!("overlap: {} is believed to be owned by {believing:?}", name(partition)));
