@@ -74,7 +74,8 @@ impl Weather {
             tampering: tampering && !latest,
             walls: walls && !latest,
             latest,
-            audit: if audits { 12 } else { 100 },
+            // What an operator changes is mended by the next audit: there has to be one before the end.
+            audit: if audits || (tampering && !latest) { 12 } else { 100 },
         }
     }
 
