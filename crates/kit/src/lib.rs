@@ -13,7 +13,8 @@ mod rows;
 
 pub use ledger::Ledger;
 pub use log::{
-    Change, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Progress, Reader, Record, Start, Static, Trimmed,
+    Change, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Progress, Reader, Record, Renew, Start, Static,
+    Trimmed,
 };
 pub use queue::{Keeping, Leased, Queue, QueueConsumer, QueueSettings};
 pub use rows::{Expect, Put, Row, RowStore, Version};

@@ -183,6 +183,65 @@ async fn what_a_dead_member_owned_goes_to_the_living_after_its_expiry() {
     assert!(begin.elapsed() > Duration::from_secs(9));
 }
 
+async fn soon(consumer: &LogConsumer, partition: &str, within: Duration) -> bool {
+    let mut seen = false;
+    let look = async {
+        while !seen {
+            let received = consumer.receive(Budget::new(1, usize::MAX)).await.expect("no call fails");
+            seen = received.iter().any(|received| received.claim.partition() == Some(partition));
+        }
+    };
+    time::timeout(within, look).await.is_ok()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_lapsed_is_taken_back_as_soon_as_its_handlers_have_returned() {
+    let rows = Arc::new(Rows::default());
+    let consumer = consumer(&rows);
+    let mut held = Vec::new();
+    while held.len() < 80 {
+        held.extend(consumer.receive(Budget::new(80, usize::MAX)).await.unwrap());
+    }
+    // An operator deletes its row: it lapses at its next heartbeat, and goes on as its heir.
+    let (member, _) = rows.versions("member/").await.unwrap().remove(0);
+    rows.delete(&member).await.unwrap();
+    let lapsed = time::Instant::now();
+    for received in &held {
+        received.claim.revoked().await;
+    }
+    assert!(lapsed.elapsed() <= Duration::from_secs(4));
+    let of = |partition: &'static str| {
+        move |received: &mut strait_core::Received| received.claim.partition() == Some(partition)
+    };
+    held.extract_if(.., of("p3")).for_each(drop);
+    assert!(soon(&consumer, "p3", Duration::from_secs(1)).await, "no handler of it runs, and nobody else wants it");
+    let last = held.extract_if(.., of("p2")).last();
+    assert!(!soon(&consumer, "p2", Duration::from_secs(5)).await, "a handler of it runs still");
+    drop(last);
+    assert!(soon(&consumer, "p2", Duration::from_secs(1)).await);
+    drop(held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_ended_by_its_own_clock_is_gained_anew() {
+    let rows: Arc<dyn RowStore> = Arc::new(Rows::default());
+    let coordinator = Coordinator::start_here(rows, Arc::new(Records), CoordinatorSettings::default()).unwrap();
+    let gained = async || loop {
+        if let Some(Change::Gained { partition, epoch, .. }) = coordinator.next().await.unwrap()
+            && &*partition == "p2"
+        {
+            return epoch;
+        }
+    };
+    let first = gained().await;
+    coordinator.returned("p2", first).await;
+    let again =
+        time::timeout(Duration::from_secs(1), gained()).await.expect("at once: its row still named this member");
+    assert!(again > first);
+    coordinator.returned("p2", first).await; // said twice: it is not about the tenure that there is now
+    assert!(time::timeout(Duration::from_secs(30), gained()).await.is_err());
+}
+
 #[tokio::test]
 async fn handlers_that_block_their_threads_cost_no_heartbeat() {
     let (beats, heard) = mpsc::channel();

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use strait_core::Result;
-use strait_kit::{Change, Ownership, Partition, Progress};
+use strait_kit::{Change, Ownership, Partition, Progress, Renew};
 
 /// Hears what is committed.
 type Report = Box<dyn Fn(&Progress) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -50,6 +50,14 @@ impl Ownership for Reported {
 
     async fn finish(&self, partition: &str, epoch: u64, children: Vec<Partition>) -> Result<()> {
         self.inner.finish(partition, epoch, children).await
+    }
+
+    async fn returned(&self, partition: &str, epoch: u64) {
+        self.inner.returned(partition, epoch).await;
+    }
+
+    fn on_renewal(&self, renew: Renew) {
+        self.inner.on_renewal(renew);
     }
 
     async fn close(&self) -> Result<()> {

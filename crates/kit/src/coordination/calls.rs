@@ -55,7 +55,8 @@ pub enum Event {
         /// What it became.
         children: Vec<Partition>,
     },
-    /// Every handler of a tenure that was lost has returned.
+    /// Every handler of a tenure that was lost has returned. If the partition is still held in that tenure, it is taken
+    /// anew.
     Returned {
         /// The partition.
         partition: Name,

@@ -286,6 +286,8 @@ impl Machine {
             self.finished.insert(Arc::clone(partition));
             self.follow_plan();
             self.advise();
+        } else if self.may_take(partition) {
+            self.restless.insert(Arc::clone(partition));
         }
     }
 

@@ -1,6 +1,8 @@
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
+    time::Instant,
 };
 
 use async_trait::async_trait;
@@ -14,7 +16,7 @@ use super::{
     driver::{Driver, Request},
     rows::Name,
 };
-use crate::{Change, Log, Ownership, Partition, Progress, RowStore};
+use crate::{Change, Log, Ownership, Partition, Progress, Renew, RowStore};
 
 /// How many requests may wait for the coordinator. Whoever makes more waits for room.
 const REQUESTS: usize = 256;
@@ -38,11 +40,11 @@ pub struct Coordinator {
 }
 
 /// What the driver and those who ask it share.
-#[derive(Debug)]
 pub(super) struct Shared {
     pub(super) settings: CoordinatorSettings,
     state: Mutex<State>,
     changed: Notify,
+    renew: OnceLock<Renew>,
 }
 
 #[derive(Debug, Default)]
@@ -50,6 +52,10 @@ struct State {
     /// At most three a partition, and one renewal.
     changes: VecDeque<Change>,
     errors: VecDeque<Error>,
+    /// The newest end of whatever is owned.
+    until: Option<Instant>,
+    /// A loss was handed out: it is heard once the next change is asked for.
+    losing: bool,
     stopped: bool,
 }
 
@@ -80,7 +86,8 @@ impl Coordinator {
 
     fn new(rows: Arc<dyn RowStore>, log: Arc<dyn Log>, settings: CoordinatorSettings) -> Result<(Self, Driver)> {
         let (requests, receiver) = mpsc::channel(REQUESTS);
-        let shared = Arc::new(Shared { settings, state: Mutex::default(), changed: Notify::new() });
+        let shared =
+            Arc::new(Shared { settings, state: Mutex::default(), changed: Notify::new(), renew: OnceLock::new() });
         let driver = Driver::new(Arc::clone(&shared), rows, log, receiver)?;
         Ok((Self { shared, requests }, driver))
     }
@@ -93,6 +100,12 @@ impl Coordinator {
     }
 }
 
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("settings", &self.settings).field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while holding this")
@@ -101,9 +114,16 @@ impl Shared {
     /// Adds a change. Returns tenures that were over before anybody heard of them.
     pub(super) fn push(&self, change: Change) -> Vec<(Name, u64)> {
         let mut state = self.state();
-        let mut unheard = Vec::new();
+        let (mut unheard, mut renewed) = (Vec::new(), None);
         match &change {
-            Change::Renewed { .. } => state.changes.retain(|change| !matches!(change, Change::Renewed { .. })),
+            Change::Renewed { until } => {
+                state.until = Some(*until);
+                state.changes.retain(|change| !matches!(change, Change::Renewed { .. }));
+                // What was lost must not be renewed. Losses are pushed by this thread alone, so that none comes between.
+                if !state.losing && !state.changes.iter().any(|change| matches!(change, Change::Lost { .. })) {
+                    renewed = Some(*until);
+                }
+            }
             Change::Lost { partition, epoch } => {
                 let before = state.changes.len();
                 state.changes.retain(|change| match change {
@@ -124,6 +144,9 @@ impl Shared {
         }
         state.changes.push_back(change);
         drop(state);
+        if let (Some(until), Some(renew)) = (renewed, self.renew.get()) {
+            renew(until);
+        }
         self.changed.notify_one();
         unheard
     }
@@ -146,11 +169,16 @@ impl Shared {
 #[async_trait]
 impl Ownership for Coordinator {
     async fn next(&self) -> Result<Option<Change>> {
+        self.shared.state().losing = false;
         loop {
             let changed = self.shared.changed.notified();
             {
                 let mut state = self.shared.state();
-                if let Some(change) = state.changes.pop_front() {
+                if let Some(mut change) = state.changes.pop_front() {
+                    state.losing = matches!(change, Change::Lost { .. });
+                    if let Change::Gained { until, .. } = &mut change {
+                        *until = state.until.max(*until); // it may have waited, and was renewed meanwhile
+                    }
                     return Ok(Some(change));
                 }
                 if let Some(error) = state.errors.pop_front() {
@@ -175,6 +203,15 @@ impl Ownership for Coordinator {
 
     async fn finish(&self, partition: &str, epoch: u64, children: Vec<Partition>) -> Result<()> {
         self.ask(Event::Finish { ticket: 0, partition: partition.into(), epoch, children }).await
+    }
+
+    async fn returned(&self, partition: &str, epoch: u64) {
+        let event = Event::Returned { partition: partition.into(), epoch };
+        let _ = self.requests.send(Request { event, answer: None }).await; // it may have left
+    }
+
+    fn on_renewal(&self, renew: Renew) {
+        let _ = self.shared.renew.set(renew); // one consumer owns what it owns
     }
 
     async fn close(&self) -> Result<()> {

@@ -6,6 +6,7 @@ use super::{
     Machine,
     audit::Audit,
     calls::{Call, Output, Purpose},
+    commits::Then,
     life::Life,
     machine::Poll,
     partitions::State,
@@ -107,6 +108,16 @@ impl Machine {
     pub(super) fn returned(&mut self, partition: &Name, epoch: u64) {
         for (_, busy) in &mut self.former {
             busy.remove(&(Arc::clone(partition), epoch));
+        }
+        // It ended there by its own clock, before a renewal was heard that came in time: it is gained anew.
+        if let Some(tenure) = self.tenure(partition, epoch)
+            && matches!(tenure.then, Then::Keep)
+        {
+            tenure.then = Then::Release(Vec::new());
+            self.write(partition);
+        }
+        if self.may_take(partition) {
+            self.restless.insert(Arc::clone(partition));
         }
     }
 

@@ -94,7 +94,7 @@ impl Machine {
         }
     }
 
-    fn may_take(&self, partition: &str) -> bool {
+    pub(super) fn may_take(&self, partition: &str) -> bool {
         self.life.is_inside()
             && self.closing.is_none()
             && !self.finished.contains(partition)

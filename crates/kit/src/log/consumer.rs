@@ -80,6 +80,8 @@ pub(super) struct Shared {
     tenures: Mutex<Tenures>,
     /// Something may be handed out.
     pub(super) ready: Notify,
+    /// Something was lost of which claims may be left.
+    pub(super) lost: Notify,
     /// Whether it is closed, and at last how that went.
     pub(super) closing: watch::Sender<bool>,
     pub(super) closed: Mutex<Result<()>>,
@@ -105,9 +107,16 @@ impl LogConsumer {
             settings,
             tenures: Mutex::default(),
             ready: Notify::new(),
+            lost: Notify::new(),
             closing: watch::Sender::new(false),
             closed: Mutex::new(Ok(())),
         });
+        let weak = Arc::downgrade(&shared);
+        shared.ownership.on_renewal(Box::new(move |until| {
+            if let Some(shared) = weak.upgrade() {
+                shared.tenures().renew(until, now());
+            }
+        }));
         let driver = tokio::spawn(driver::drive(Arc::clone(&shared)));
         Self { shared, driver: AsyncMutex::new(Some(driver)) }
     }

@@ -1,5 +1,6 @@
-use std::{sync::Arc, time::Duration};
+use std::{future::ready, sync::Arc, time::Duration};
 
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use strait_core::{ErrorKind, Measure, Result, planted};
 use tokio::{
     sync::Mutex,
@@ -16,6 +17,9 @@ use super::{
 /// How often a partition that drains is looked at.
 const DRAINING: Duration = Duration::from_millis(20);
 
+/// How many partitions are handed over at once.
+const AT_ONCE: usize = 64;
+
 /// The longest pause between commits that fail.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -25,7 +29,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 pub(super) async fn drive(shared: Arc<Shared>) {
     let commits = Mutex::new(());
     let forever = async {
-        tokio::join!(commit_often(&shared, &commits), hand_over(&shared, &commits), mend(&shared), close(&shared))
+        tokio::join!(
+            commit_often(&shared, &commits),
+            hand_over(&shared, &commits),
+            mend(&shared),
+            see_off(&shared),
+            close(&shared)
+        )
     };
     let outcome = tokio::select! {
         outcome = follow(&shared) => outcome,
@@ -70,14 +80,7 @@ fn apply(shared: &Arc<Shared>, change: Change) {
             start_reading(shared, number);
         }
         Change::Renewed { until } => {
-            let (mut ended, tenures) = (Vec::new(), shared.tenures());
-            for (number, tenure) in tenures.iter() {
-                // One that drains may be over already; it is still to be handed over.
-                if !tenure.grant.renew(Some(until), now()) && tenure.deadline.is_none() {
-                    ended.push(number);
-                }
-            }
-            drop(tenures);
+            let ended = shared.tenures().renew(until, now());
             for number in ended {
                 lose(shared, number);
             }
@@ -105,11 +108,26 @@ fn start_reading(shared: &Arc<Shared>, number: u32) {
 }
 
 fn lose(shared: &Shared, number: u32) {
-    let ended = shared.tenures().end(number);
-    if let Some(tenure) = ended {
-        shared.settings.observer.observe(Measure::ClaimsLost(tenure.grant.claims()));
-        shared.settings.observer.observe(Measure::Released(&tenure.partition));
-        tracing::info!(partition = %tenure.partition, "a partition was lost");
+    let lost = shared.tenures().lose(number);
+    if let Some((partition, claims)) = lost {
+        shared.settings.observer.observe(Measure::ClaimsLost(claims));
+        shared.settings.observer.observe(Measure::Released(&partition));
+        tracing::info!(%partition, "a partition was lost");
+        shared.lost.notify_one();
+    }
+}
+
+/// Says of what was lost when the last of its claims is gone.
+async fn see_off(shared: &Shared) {
+    loop {
+        shared.lost.notified().await;
+        while shared.tenures().has_past() {
+            let over = shared.tenures().over();
+            for (partition, epoch) in over {
+                shared.ownership.returned(&partition, epoch).await;
+            }
+            time::sleep(DRAINING).await;
+        }
     }
 }
 
@@ -169,12 +187,10 @@ async fn hand_over(shared: &Shared, commits: &Mutex<()>) {
             continue;
         }
         let mut done = commit(shared, commits).await;
-        for number in drained {
-            done &= release(shared, number).await;
-        }
-        for number in finished {
-            done &= finish(shared, number).await;
-        }
+        let releases = drained.into_iter().map(|number| release(shared, number).boxed());
+        let ends = finished.into_iter().map(|number| finish(shared, number).boxed());
+        let all: Vec<_> = releases.chain(ends).collect();
+        done &= stream::iter(all).buffer_unordered(AT_ONCE).fold(true, |all, one| ready(all && one)).await;
         failures = if done { 0 } else { failures + 1 };
         if failures > 0 {
             time::sleep(pause(failures)).await;

@@ -14,7 +14,7 @@ use strait_core::{Budget, Guarantees, Message, Position, Result};
 
 pub use consumer::{LogConsumer, LogSettings, Trimmed};
 pub use fixed::Static;
-pub use ownership::{Change, Ownership, Progress};
+pub use ownership::{Change, Ownership, Progress, Renew};
 
 /// The raw operations of a partitioned log. Every call has a deadline of its own.
 #[async_trait]

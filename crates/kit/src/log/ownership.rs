@@ -16,6 +16,8 @@ use super::{Partition, Start};
 /// - **W3** A committed position never moves back.
 /// - **W4** A tenure that came to its end by its own clock is never renewed: its owner may have seen the end. It is gained
 ///   anew, in a new epoch.
+/// - **W5** Whatever was lost, and is still this process's to read, is gained anew once [`returned`](Self::returned) was
+///   called for it, or after a while.
 #[async_trait]
 pub trait Ownership: Any + Debug + Send + Sync {
     /// Waits for the next change. `None` once closed and nothing is owned any more. Cancel-safe.
@@ -30,9 +32,25 @@ pub trait Ownership: Any + Debug + Send + Sync {
     /// A partition was read to its end, settled and committed: its children may be read now. Called once all of it is.
     async fn finish(&self, partition: &str, epoch: u64, children: Vec<Partition>) -> Result<()>;
 
+    /// Nothing of a tenure that was lost goes on here any more: its last handler has returned. Called once for each,
+    /// whoever found out that it was lost; not for what was released or finished. By default nothing comes of it.
+    async fn returned(&self, partition: &str, epoch: u64) {
+        let _ = (partition, epoch);
+    }
+
+    /// Has `renew` called with the end of every [`Change::Renewed`], from whatever thread learns of it, so that claims
+    /// hold while nobody asks for changes because handlers block the threads. Never while a [`Change::Lost`] is to be
+    /// heard first. By default nobody calls it, and changes do.
+    fn on_renewal(&self, renew: Renew) {
+        drop(renew);
+    }
+
     /// Leaves the group: whatever is owned is revoked through [`next`](Self::next).
     async fn close(&self) -> Result<()>;
 }
+
+/// What is called with the end of every renewal.
+pub type Renew = Box<dyn Fn(Instant) + Send + Sync>;
 
 /// A change of what is owned.
 #[derive(Clone, Debug, PartialEq, Eq)]

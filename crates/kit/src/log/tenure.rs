@@ -21,11 +21,21 @@ const PAGES: usize = 2;
 #[derive(Debug, Default)]
 pub(super) struct Tenures {
     held: BTreeMap<u32, Tenure>,
+    /// What was lost, and claims of it are left.
+    past: Vec<Past>,
     next: u32,
     /// The tenures with something to hand out, in turn.
     turns: VecDeque<u32>,
     /// What readers could not mend by themselves.
     pub(super) errors: VecDeque<Error>,
+}
+
+/// A tenure that was lost, and its claims.
+#[derive(Debug)]
+struct Past {
+    partition: Arc<str>,
+    epoch: u64,
+    grants: Vec<Grant>,
 }
 
 /// A partition that is ours.
@@ -34,6 +44,8 @@ pub(super) struct Tenure {
     pub(super) partition: Arc<str>,
     pub(super) epoch: u64,
     pub(super) grant: Grant,
+    /// From before the partition was read again, with claims that are left.
+    former: Vec<Grant>,
     /// Where it started.
     start: Start,
     ledger: Ledger<Position>,
@@ -56,6 +68,7 @@ impl Tenure {
     pub(super) fn new(partition: Arc<str>, epoch: u64, start: Start, until: Option<Instant>) -> Self {
         Self {
             grant: Grant::new(Some(Arc::clone(&partition)), until),
+            former: Vec::new(),
             partition,
             epoch,
             start,
@@ -91,6 +104,16 @@ impl Tenure {
     fn progress(&self) -> Option<Progress> {
         let position = self.ledger.watermark().filter(|position| self.committed.as_ref() != Some(position))?;
         Some(Progress { partition: Arc::clone(&self.partition), epoch: self.epoch, position: position.clone() })
+    }
+
+    /// Loses every claim. Returns the grants of which some are left.
+    fn give_up(&mut self) -> Vec<Grant> {
+        self.grant.lose();
+        let grant = std::mem::replace(&mut self.grant, Grant::new(None, None));
+        let mut grants = std::mem::take(&mut self.former);
+        grants.push(grant);
+        grants.retain(|grant| !grant.is_idle());
+        grants
     }
 
     /// Moves records from the pages into `batch`: each is entered in the ledger and claimed.
@@ -174,6 +197,34 @@ impl Tenures {
             other.room.notify_one();
         }
         ended
+    }
+
+    /// Ends a tenure that is not ours any more, and remembers it until its claims are gone. Returns its partition, and
+    /// how many claims it had.
+    pub(super) fn lose(&mut self, number: u32) -> Option<(Arc<str>, usize)> {
+        let mut tenure = self.end(number)?;
+        let partition = Arc::clone(&tenure.partition);
+        let claims = tenure.grant.claims();
+        self.past.push(Past { partition: Arc::clone(&partition), epoch: tenure.epoch, grants: tenure.give_up() });
+        Some((partition, claims))
+    }
+
+    /// Whether there is something of which claims may be left.
+    pub(super) fn has_past(&self) -> bool {
+        !self.past.is_empty()
+    }
+
+    /// Forgets what was lost and of which no claim is left, and returns it.
+    pub(super) fn over(&mut self) -> Vec<(Arc<str>, u64)> {
+        let over = self.past.extract_if(.., |past| past.grants.iter().all(Grant::is_idle));
+        over.map(|past| (past.partition, past.epoch)).collect()
+    }
+
+    /// Everything is ours until then. Returns what had ended before.
+    pub(super) fn renew(&self, until: Instant, now: Instant) -> Vec<u32> {
+        // One that drains may be over already; it is still to be handed over.
+        let ended = |tenure: &Tenure| !tenure.grant.renew(Some(until), now) && tenure.deadline.is_none();
+        self.held.iter().filter(|(_, tenure)| ended(tenure)).map(|(number, _)| *number).collect()
     }
 
     /// Ends every tenure: all claims are lost, and all readers stop.
@@ -346,11 +397,14 @@ impl Tenures {
     pub(super) fn begin_again(&mut self, number: u32) -> Option<(u32, usize)> {
         let mut old = self.held.remove(&number)?;
         let lost = old.grant.claims();
-        let mut new = Tenure::new(Arc::clone(&old.partition), old.epoch, old.begin(), old.grant.until());
+        let until = old.grant.until();
+        let former = old.give_up();
+        let mut new = Tenure::new(Arc::clone(&old.partition), old.epoch, old.begin(), until);
         new.committed = old.committed.take();
         let mut skip = std::mem::take(&mut old.skip);
         skip.extend(std::mem::take(&mut old.ledger).settled_above());
         new.skip = skip;
+        new.former = former;
         Some((self.begin(new), lost))
     }
 

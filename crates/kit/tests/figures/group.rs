@@ -10,7 +10,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use strait_core::Ordering;
+use strait_core::{Error, Measure, Observer, Ordering};
 use strait_kit::{
     Log, LogConsumer, LogSettings, RowStore,
     coordination::{Coordinator, CoordinatorSettings},
@@ -40,9 +40,8 @@ pub(crate) struct Group {
     pub(crate) stream: Arc<Stream>,
     /// The time in microseconds: by this clock, since processes may have others.
     pub(crate) clock: Box<dyn Clock>,
-    pub(crate) settings: CoordinatorSettings,
-    /// How many milliseconds a handler takes at most.
-    pub(crate) handler: u64,
+    settings: CoordinatorSettings,
+    handler: Handler,
     starts: Mutex<Vec<Start>>,
     /// Handlers that began in a process that the partition's row did not name.
     pub(crate) strays: AtomicU64,
@@ -70,13 +69,48 @@ impl Clock for Paused {
     }
 }
 
+/// What handlers do.
+pub(crate) enum Handler {
+    /// They wait for a while: at most so many milliseconds.
+    Waits(u64),
+    Calls(Box<dyn Fn() + Send + Sync>),
+}
+
+impl std::fmt::Debug for Handler {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handler").finish_non_exhaustive()
+    }
+}
+
+/// Counts the claims that a process lost.
+#[derive(Debug, Default)]
+struct Losses(AtomicUsize);
+
+impl Observer for Losses {
+    fn observe(&self, measure: Measure<'_>) {
+        if let Measure::ClaimsLost(count) = measure {
+            self.0.fetch_add(count, Relaxed);
+        }
+    }
+}
+
 impl Group {
-    pub(crate) fn new(partitions: usize, handler: u64, clock: impl Clock + 'static) -> Arc<Self> {
+    /// One with the default settings.
+    pub(crate) fn new(partitions: usize, millis: u64, clock: impl Clock + 'static) -> Arc<Self> {
+        Self::with(partitions, Handler::Waits(millis), clock, CoordinatorSettings::default())
+    }
+
+    pub(crate) fn with(
+        partitions: usize,
+        handler: Handler,
+        clock: impl Clock + 'static,
+        settings: CoordinatorSettings,
+    ) -> Arc<Self> {
         Arc::new(Self {
             rows: Arc::default(),
             stream: Stream::new(partitions),
             clock: Box::new(clock),
-            settings: CoordinatorSettings::default(),
+            settings,
             handler,
             starts: Mutex::default(),
             strays: AtomicU64::new(0),
@@ -103,38 +137,52 @@ impl Group {
 
     /// Starts a process in the runtime that this is called in.
     pub(crate) fn join(self: &Arc<Self>) -> Process {
+        self.start(Coordinator::start_here)
+    }
+
+    /// As `join`, with a coordinator on a thread of its own.
+    pub(crate) fn join_apart(self: &Arc<Self>) -> Process {
+        self.start(Coordinator::start)
+    }
+
+    fn start(
+        self: &Arc<Self>,
+        coordinator: impl FnOnce(Arc<dyn RowStore>, Arc<dyn Log>, CoordinatorSettings) -> Result<Coordinator, Error>,
+    ) -> Process {
         let number = self.processes.fetch_add(1, Relaxed);
         let wire = Wire::new(&self.rows, number as u64);
         let view: Arc<dyn Log> = Arc::new(View { stream: Arc::clone(&self.stream), wire: Arc::clone(&wire) });
         let rows: Arc<dyn RowStore> = Arc::<Wire>::clone(&wire);
-        let ownership =
-            Coordinator::start_here(rows, Arc::clone(&view), self.settings.clone()).expect("sound settings");
-        let consumer = LogConsumer::new(view, Arc::new(ownership), LogSettings::default());
+        let ownership = coordinator(rows, Arc::clone(&view), self.settings.clone()).expect("sound settings");
+        let losses = Arc::new(Losses::default());
+        let mut settings = LogSettings::default();
+        settings.observer = Arc::<Losses>::clone(&losses);
+        let consumer = LogConsumer::new(view, Arc::new(ownership), settings);
         let mut settings = ReceiverSettings::new(DeadLetter::Block);
         settings.ordering = Ordering::Key;
         settings.in_flight = 16;
         settings.buffer = 64;
         let receiver = Receiver::new(Arc::new(consumer), settings).expect("sound settings");
         let (group, way) = (Arc::clone(self), Arc::clone(&wire));
-        let rng = Mutex::new(Rng::with_seed(number as u64));
+        let rng = Arc::new(Mutex::new(Rng::with_seed(number as u64)));
         let worker = Worker::new(receiver.clone());
         let work = tokio::spawn(async move {
             let handle = move |delivery: Delivery, _| {
-                let long = rng.lock().expect("no test panics while holding this").u64(1..=group.handler);
-                handle(Arc::clone(&group), Arc::clone(&way), number, delivery, Duration::from_millis(long))
+                let (group, way, rng) = (Arc::clone(&group), Arc::clone(&way), Arc::clone(&rng));
+                async move { handle(&group, &way, number, delivery, &rng).await }
             };
             worker.run(handle).await.expect("it closes in good order");
         });
-        Process { number, wire, receiver, work }
+        Process { number, wire, losses, receiver, work }
     }
 }
 
 async fn handle(
-    group: Arc<Group>,
-    wire: Arc<Wire>,
+    group: &Group,
+    wire: &Wire,
     process: usize,
     delivery: Delivery,
-    long: Duration,
+    rng: &Mutex<Rng>,
 ) -> Result<(), Failure> {
     if wire.is_killed() {
         std::future::pending::<()>().await;
@@ -150,7 +198,13 @@ async fn handle(
     let key = key.trim_start_matches('k').parse().expect("keys are named so");
     let sequence = text(&message.payload).parse().expect("it is a number");
     group.starts().push(Start { at: group.clock.now(), process, partition, key, sequence });
-    time::sleep(long).await;
+    match &group.handler {
+        Handler::Calls(call) => call(),
+        Handler::Waits(millis) => {
+            let long = rng.lock().expect("no test panics while holding this").u64(1..=*millis);
+            time::sleep(Duration::from_millis(long)).await;
+        }
+    }
     Ok(())
 }
 
@@ -158,6 +212,7 @@ async fn handle(
 pub(crate) struct Process {
     pub(crate) number: usize,
     pub(crate) wire: Arc<Wire>,
+    losses: Arc<Losses>,
     receiver: Receiver,
     work: JoinHandle<()>,
 }
@@ -173,6 +228,10 @@ impl Process {
     pub(crate) async fn leave(self) {
         self.receiver.close().await.expect("it closes in good order");
         self.work.await.expect("nothing panics");
+    }
+
+    pub(crate) fn claims_lost(&self) -> usize {
+        self.losses.0.load(Relaxed)
     }
 
     /// What the rows name this process for.

@@ -5,7 +5,7 @@ use std::{
 
 use async_trait::async_trait;
 use strait_core::Result;
-use strait_kit::{Change, Ownership, Partition, Progress};
+use strait_kit::{Change, Ownership, Partition, Progress, Renew};
 
 use super::{Fault, Faults, Site, error, lost_answer};
 
@@ -83,6 +83,14 @@ impl Ownership for FaultyOwnership {
 
     async fn finish(&self, partition: &str, epoch: u64, children: Vec<Partition>) -> Result<()> {
         self.inner.finish(partition, epoch, children).await
+    }
+
+    async fn returned(&self, partition: &str, epoch: u64) {
+        self.inner.returned(partition, epoch).await;
+    }
+
+    fn on_renewal(&self, renew: Renew) {
+        self.inner.on_renewal(renew);
     }
 
     async fn close(&self) -> Result<()> {
