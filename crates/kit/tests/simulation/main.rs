@@ -8,6 +8,7 @@
 #![expect(clippy::similar_names, reason = "owner and owned, name and named are the words")]
 
 mod checker;
+mod counterexample;
 mod engine;
 mod faults;
 mod history;

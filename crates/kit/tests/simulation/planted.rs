@@ -67,3 +67,17 @@ fn every_planted_defect_is_caught() {
     }
     assert!(missed.is_empty(), "not caught: {missed:?}");
 }
+
+#[test]
+#[cfg_attr(not(strait_faults), ignore = "needs a build with --cfg strait_faults")]
+fn a_planted_revival_fails_the_counterexample() {
+    let program = std::env::current_exe().expect("this is one");
+    let output = Command::new(&program)
+        .args(["revives_nobody", "--nocapture"])
+        .env("STRAIT_FAULT", "revived")
+        .stdin(Stdio::null())
+        .output()
+        .expect("it runs");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && text.contains("A and B both believe"), "{text}");
+}
