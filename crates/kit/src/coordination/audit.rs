@@ -16,8 +16,9 @@ use crate::{Expect, Row, Version};
 
 /// Compares all rows with what is known of them, and with what the provider lists.
 ///
-/// Rows are listed by version, and only those that have changed are read. It finds partitions that nobody planned, rows
-/// that were deleted under their owner, and rows that can never matter again.
+/// Rows are listed by version. Read are those that are new to a member, those of its own that somebody else has written,
+/// and by the first of the members all that have changed: if each did so, reads would grow with members times partitions.
+/// It finds partitions that nobody planned, rows that were deleted under their owner, and rows that can never matter again.
 #[derive(Debug)]
 pub(super) struct Audit {
     next: Instant,
@@ -105,10 +106,12 @@ impl Machine {
             }
         };
         let mut changed = Vec::new();
+        let first = self.members.living().next() == Some(&self.life.id);
         for (key, version) in rows {
             let Some(partition) = key.strip_prefix(PARTS).map(Name::from) else { continue };
-            let known = self.parts.get(&partition).and_then(|part| part.known.as_ref());
-            if known.is_none_or(|(known, _)| *known != version) {
+            let part = self.parts.get(&partition);
+            let watched = first || part.is_some_and(|part| !matches!(part.state, State::Free));
+            if part.and_then(|part| part.known.as_ref()).is_none_or(|(known, _)| watched && *known != version) {
                 changed.push(Arc::clone(&partition));
             }
             run.rows.insert(partition);

@@ -115,6 +115,11 @@ impl Members {
         self.seen.get(id).is_some_and(|seen| seen.dead)
     }
 
+    /// Whether its row was read, and was not there.
+    pub(super) fn is_absent(&self, id: &str) -> bool {
+        self.seen.get(id).is_some_and(|seen| !seen.listed && matches!(seen.first, Some((None, _))))
+    }
+
     pub(super) fn is_listed(&self, id: &str) -> bool {
         self.seen.get(id).is_some_and(|seen| seen.listed)
     }

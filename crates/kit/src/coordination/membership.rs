@@ -17,6 +17,9 @@ use crate::{Change, Put, Row, Version};
 /// How many lapsed incarnations of this process are remembered.
 const FORMER: usize = 16;
 
+/// For how many polls a member that leaves waits for a take of which it is not known whether it landed.
+const POLLS_IN_DOUBT: u32 = 6;
+
 /// Joining, living, lapsing and leaving.
 impl Machine {
     pub(super) fn beat(&mut self) {
@@ -149,6 +152,11 @@ impl Machine {
         }
         let idle = self.parts.values().all(|part| matches!(part.state, State::Free));
         if inside && (!idle || self.is_under_way(|purpose| matches!(purpose, Purpose::Take(_) | Purpose::PlanPut))) {
+            return;
+        }
+        // A row that names a member that has left costs the others an expiry: a take in doubt gets some polls to land.
+        let doubted = self.parts.values().any(|part| part.names(&self.life.id));
+        if inside && doubted && self.closing.as_ref().is_some_and(|closing| closing.polls < POLLS_IN_DOUBT) {
             return;
         }
         if let Some(closing) = &mut self.closing {

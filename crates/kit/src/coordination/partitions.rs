@@ -63,7 +63,7 @@ impl Part {
     }
 
     /// Whether its row names `me`, or may do so yet.
-    fn names(&self, me: &Name) -> bool {
+    pub(super) fn names(&self, me: &Name) -> bool {
         self.doubt.is_some() || self.known.as_ref().is_some_and(|(_, row)| row.owner.as_ref() == Some(me))
     }
 

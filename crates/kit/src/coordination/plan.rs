@@ -173,7 +173,9 @@ impl Machine {
         let me = &self.life.id;
         let leaving = self.closing.is_some();
         let former = |id: &Name| self.former.iter().any(|(former, _)| former == id);
-        let dead = |id: &Name| id != me && (self.members.is_dead(id) || former(id));
+        // Whose row was read and is not there has left, or ends at its next heartbeat: no reason to plan for it for an
+        // expiry more, which is only needed before its partitions may be taken.
+        let dead = |id: &Name| id != me && (self.members.is_dead(id) || self.members.is_absent(id) || former(id));
         let planned = plan.members.contains(me);
         let rank = plan.members.iter().filter(|id| **id < *me && !dead(id)).count();
         let mine = planned == leaving;

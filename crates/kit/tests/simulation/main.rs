@@ -16,6 +16,7 @@ mod log;
 mod members;
 mod network;
 mod planted;
+mod scale;
 mod store;
 mod world;
 
