@@ -239,19 +239,18 @@ impl Group {
 #[test]
 fn many_members_share_many_partitions_within_three_intervals() {
     let full = std::env::var("STRAIT_SCALE").is_ok_and(|scale| scale == "full");
-    let (partitions, members) = if full { (10_000, 500) } else { (1000, 50) };
+    let (partitions, members) = if full { (10_000, 500_usize) } else { (1000, 50) };
     let real = Instant::now();
     let mut group = Group::new(partitions);
     for _ in 0..members {
         group.join();
-        group.run(SECOND / members, |_| false);
+        group.run(SECOND / members as Time, |_| false);
     }
-    let usual = members as usize;
     let mut took = vec![group.balance(&format!("{members} members of {partitions} partitions join"))];
-    (0..usual / 10).for_each(|_| group.join());
-    took.push(group.balance(&format!("{} more join at once", usual / 10)));
-    (0..usual / 10).for_each(|number| group.leave(number));
-    took.push(group.balance(&format!("{} leave at once", usual / 10)));
+    (0..members / 10).for_each(|_| group.join());
+    took.push(group.balance(&format!("{} more join at once", members / 10)));
+    (0..members / 10).for_each(|number| group.leave(number));
+    took.push(group.balance(&format!("{} leave at once", members / 10)));
     // The first audit of a member reads all rows, once in its life.
     for round in ["first", "second"] {
         group.calls.clear();
