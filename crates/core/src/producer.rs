@@ -1,4 +1,4 @@
-use std::{any::Any, fmt::Debug};
+use std::{any::Any, fmt::Debug, time::Duration};
 
 use async_trait::async_trait;
 
@@ -57,17 +57,26 @@ pub struct Limits {
     pub bytes: usize,
     /// Whether a request may hold only one message of a key, since the provider fails entries one by one (**P4**).
     pub one_per_key: bool,
+    /// How long a sender may try to send a message, where a provider stores each once only for as long as it remembers
+    /// it.
+    pub deadline: Option<Duration>,
 }
 
 impl Limits {
     /// At most `messages` messages of `bytes` bytes together.
     pub const fn new(messages: usize, bytes: usize) -> Self {
-        Self { messages, bytes, one_per_key: false }
+        Self { messages, bytes, one_per_key: false, deadline: None }
     }
 
     /// Allows one message of a key in a request.
     pub const fn with_one_per_key(mut self) -> Self {
         self.one_per_key = true;
+        self
+    }
+
+    /// Limits how long a sender may try.
+    pub const fn with_deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = Some(deadline);
         self
     }
 }

@@ -11,7 +11,7 @@ use strait_core::{
 };
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
-    time::Instant,
+    time::{Instant, timeout_at},
 };
 
 use super::{Keeping, Leased, Queue, held::Held, keeper::keep, leases::Term, polls::Polls};
@@ -22,6 +22,11 @@ use super::{Keeping, Leased, Queue, held::Held, keeper::keep, leases::Term, poll
 pub struct QueueSettings {
     /// Most polls under way at once. There are as few as keep the budget full. Default: 1.
     pub pollers: usize,
+    /// The most messages that one poll may bring. Default: as many as are asked for.
+    pub per_poll: usize,
+    /// How long closing waits for the polls under way, to give back what they bring. Default: not at all, for providers
+    /// that take nothing along with a poll that is broken off.
+    pub last_polls: Duration,
     /// How often claims that were dropped, or ended, are looked for. Default: 500 ms.
     pub sweep: Duration,
     /// What hears of what is measured.
@@ -30,7 +35,13 @@ pub struct QueueSettings {
 
 impl Default for QueueSettings {
     fn default() -> Self {
-        Self { pollers: 1, sweep: Duration::from_millis(500), observer: Arc::new(Unobserved) }
+        Self {
+            pollers: 1,
+            per_poll: usize::MAX,
+            last_polls: Duration::ZERO,
+            sweep: Duration::from_millis(500),
+            observer: Arc::new(Unobserved),
+        }
     }
 }
 
@@ -61,7 +72,7 @@ impl<Q: Queue> QueueConsumer<Q> {
     /// Consumes `queue`. Must be called inside a Tokio runtime.
     pub fn new(queue: Q, settings: QueueSettings) -> Self {
         let ordered = queue.guarantees().ordering == Ordering::Key;
-        let polls = AsyncMutex::new(Polls::new(settings.pollers.max(1)));
+        let polls = AsyncMutex::new(Polls::new(settings.pollers.max(1), settings.per_poll.max(1)));
         let shared = Arc::new(Shared { queue, settings, held: Mutex::new(Held::new(ordered)) });
         let closed = watch::Sender::new(false);
         tokio::spawn(keep(Arc::clone(&shared), closed.subscribe()));
@@ -71,6 +82,21 @@ impl<Q: Queue> QueueConsumer<Q> {
     /// The queue beneath: the way out to the provider's own client.
     pub fn queue(&self) -> &Q {
         &self.shared.queue
+    }
+
+    /// Ends the polls. What they still bring in time is not ours to keep.
+    async fn last_polls(&self) -> Vec<Q::Handle> {
+        let mut polls = self.polls.lock().await;
+        let end = Instant::now() + self.shared.settings.last_polls;
+        let mut handles = Vec::new();
+        while polls.are_under_way() {
+            match timeout_at(end, polls.next()).await {
+                Ok((_, batch)) => handles.extend(batch.into_iter().flatten().map(|leased| leased.handle)),
+                Err(_) => break,
+            }
+        }
+        polls.clear();
+        handles
     }
 
     fn enter(&self, mut batch: Vec<Leased<Q::Handle>>, sent: Instant) -> Vec<Received> {
@@ -183,8 +209,8 @@ impl<Q: Queue> Consumer for QueueConsumer<Q> {
         if self.closed.send_replace(true) {
             return Ok(());
         }
-        self.polls.lock().await.clear();
-        let handles = self.shared.held().drain();
+        let mut handles = self.shared.held().drain();
+        handles.extend(self.last_polls().await);
         let released = if handles.is_empty() { Vec::new() } else { self.shared.queue.release(&handles).await };
         let failed = released.into_iter().find_map(|outcome| outcome.err().filter(|error| !is_gone(error)));
         let closed = self.shared.queue.close().await;

@@ -17,11 +17,13 @@ pub(super) struct Polls<H> {
     /// How many there are to be: one more after a poll that came back full, one fewer after an empty one.
     wanted: usize,
     most: usize,
+    /// How many messages each may bring.
+    each: usize,
 }
 
 impl<H: 'static> Polls<H> {
-    pub(super) fn new(most: usize) -> Self {
-        Self { under_way: FuturesUnordered::new(), messages: 0, bytes: 0, wanted: 1, most }
+    pub(super) fn new(most: usize, each: usize) -> Self {
+        Self { under_way: FuturesUnordered::new(), messages: 0, bytes: 0, wanted: 1, most, each }
     }
 
     /// Starts polls until there are as many as are wanted, or the budget is spoken for.
@@ -36,7 +38,7 @@ impl<H: 'static> Polls<H> {
             if (messages == 0 || bytes == 0) && !self.under_way.is_empty() {
                 return;
             }
-            let share = Budget::new(messages.div_ceil(missing).max(1), bytes.div_ceil(missing).max(1));
+            let share = Budget::new(messages.div_ceil(missing).clamp(1, self.each), bytes.div_ceil(missing).max(1));
             self.messages += share.messages;
             self.bytes += share.bytes;
             let sent = Instant::now();
@@ -59,6 +61,10 @@ impl<H: 'static> Polls<H> {
             Err(_) => 1,
         };
         (sent, outcome)
+    }
+
+    pub(super) fn are_under_way(&self) -> bool {
+        !self.under_way.is_empty()
     }
 
     /// Drops them: what they would have brought comes again when its lease runs out.

@@ -17,7 +17,8 @@ pub struct SenderSettings {
     /// How long a message may wait for others to share its request. Default: none; while requests are under way,
     /// batches form by themselves.
     pub linger: Duration,
-    /// How long to try, from acceptance, at most a year. The outcome is known at most a second later. Default: 2 minutes.
+    /// How long to try, from acceptance, at most a year, and at most what the provider says. The outcome is known at most
+    /// a second later. Default: 2 minutes.
     pub deadline: Duration,
     /// The pauses between attempts.
     pub backoff: Backoff,
@@ -76,6 +77,12 @@ impl SenderSettings {
         }
         if self.deadline.is_zero() || self.deadline > LONGEST {
             return wrong("deadline", "must be longer than nothing, and at most a year");
+        }
+        if let Some(longest) = limits.deadline.filter(|longest| self.deadline > *longest) {
+            let rule = format!(
+                "must be at most {longest:?}: the provider stores each message once for as long as it remembers it"
+            );
+            return wrong("deadline", &rule);
         }
         if self.linger >= self.deadline {
             return wrong("linger", "must be shorter than the deadline");
