@@ -12,6 +12,8 @@ pub mod cases;
 pub mod chaos;
 mod faulty;
 mod history;
+#[cfg(feature = "proxy")]
+pub mod proxy;
 mod reported;
 mod rig;
 #[cfg(feature = "served")]

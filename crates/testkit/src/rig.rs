@@ -66,6 +66,7 @@ pub enum Reshard {
 /// What a backend can do beyond the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing of its own that a backend has or has not")]
 pub struct Capabilities {
     /// What it is.
     pub shape: Shape,
@@ -83,6 +84,10 @@ pub struct Capabilities {
     pub reshards: bool,
     /// Whether time in it is that of the test's runtime, so that the clock may be paused.
     pub paused: bool,
+    /// Whether a receipt has the name under which the message is received. What is fed by a topic has another.
+    pub receipts: bool,
+    /// Whether it can be full: then it keeps to [`Needs::room`].
+    pub bounded: bool,
 }
 
 impl Capabilities {
@@ -97,6 +102,8 @@ impl Capabilities {
             starts: Starts::Nowhere,
             reshards: false,
             paused: false,
+            receipts: true,
+            bounded: true,
         }
     }
 
@@ -133,6 +140,29 @@ impl Capabilities {
     pub const fn with_reshards(mut self) -> Self {
         self.reshards = true;
         self
+    }
+
+    /// Names a message otherwise in its receipt than where it is received.
+    pub const fn with_receipts_apart(mut self) -> Self {
+        self.receipts = false;
+        self
+    }
+
+    /// Is never full.
+    pub const fn without_bounds(mut self) -> Self {
+        self.bounded = false;
+        self
+    }
+
+    /// How long to watch for what is not to come: `long` where time costs nothing, else as long as it takes for a lease
+    /// to end and for any pause between attempts that a case does not set itself.
+    pub fn watch(&self, long: Duration) -> Duration {
+        if self.paused { long } else { long.min(self.lease.mul_f64(1.5).max(Duration::from_secs(3))) }
+    }
+
+    /// How much longer than its pauses something may take: nothing where calls take no time, else less than a lease.
+    pub fn slack(&self) -> Duration {
+        if self.paused { Duration::ZERO } else { self.lease / 2 }
     }
 
     /// Keeps time by the test's runtime.

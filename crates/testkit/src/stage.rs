@@ -105,6 +105,17 @@ impl Stage {
         Open { receiver, member }
     }
 
+    /// Waits until so many are there to be received: what goes through a topic takes its time after it was sent.
+    pub(crate) async fn holds(&self, count: usize) {
+        for _ in 0..PATIENCE.as_millis() / 50 {
+            if self.channel.left(GROUP).await >= count {
+                return;
+            }
+            sleep(millis(50)).await;
+        }
+        panic!("{} of {count} messages are there", self.channel.left(GROUP).await);
+    }
+
     /// Waits until nothing is left to be settled.
     pub(crate) async fn settled(&self) {
         self.left(0).await;

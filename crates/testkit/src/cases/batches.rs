@@ -23,7 +23,7 @@ pub async fn c36_unacknowledged_messages_are_limited(rig: &dyn Rig) {
     for _ in 0..4 {
         held.push(next(&open).await);
     }
-    nothing(&open, secs(20)).await;
+    nothing(&open, stage.can.watch(secs(20))).await;
     let counts = open.member.meter.counts();
     assert!(counts.buffered_messages <= 8 && counts.received <= 8, "{counts:?}");
     held.pop().unwrap().ack();
@@ -74,7 +74,7 @@ pub async fn c37_each_message_of_a_batch_has_its_own_end(rig: &dyn Rig) {
     }
     again.sort();
     assert_eq!(again, ["3", "7"]);
-    nothing(&open, secs(30)).await;
+    nothing(&open, stage.can.watch(secs(30))).await;
     stage.settled().await;
 }
 

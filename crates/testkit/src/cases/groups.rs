@@ -43,7 +43,7 @@ pub async fn c46_groups_get_all_and_members_share(rig: &dyn Rig) {
     sleep(secs(5)).await;
     let work = async |open: &Open| {
         let mut done = Vec::new();
-        while let Ok(delivery) = timeout(secs(30), open.recv()).await {
+        while let Ok(delivery) = timeout(stage.can.watch(secs(30)), open.recv()).await {
             let delivery = delivery.unwrap().unwrap();
             sleep(std::time::Duration::from_millis(50)).await;
             done.push(text(delivery.message()));
@@ -216,7 +216,7 @@ pub async fn c51_a_newcomer_gets_history_or_steals_nothing(rig: &dyn Rig) {
         held.push(next(&here).await);
     }
     let new = stage.open().await;
-    nothing(&new, secs(20)).await;
+    nothing(&new, stage.can.watch(secs(20))).await;
     assert!(!held.iter().any(strait_runtime::Delivery::is_lost));
     for delivery in held {
         delivery.ack_confirmed().await.unwrap();

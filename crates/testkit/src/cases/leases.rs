@@ -61,6 +61,7 @@ pub async fn c76_claims_of_a_key_are_lost_together(rig: &dyn Rig) {
     let stage = Stage::with(rig, Needs { partitions: 1, ..Needs::default() }).await;
     let faults = Faults::scripted();
     stage.send(messages("a", 1..4)).await;
+    stage.holds(3).await;
     let member = stage.join(Join::with(&faults)).await;
     let held = receive(&member, 3).await;
     assert!(held.iter().all(|received| state(received) == ClaimState::Held));
@@ -106,8 +107,9 @@ pub async fn c76_what_is_behind_a_lost_message_waits_for_it(rig: &dyn Rig) {
     let faults = Faults::scripted();
     let member = stage.member().await;
     let consumer = FaultyConsumer::new(Arc::clone(&member.consumer), &faults);
+    stage.send(messages("a", 4..7)).await; // before it receives: of a key that is in hand, no more may come
+    stage.holds(3).await;
     let receiver = Receiver::new(consumer, ReceiverSettings::new(DeadLetter::Block).in_order()).unwrap();
-    stage.send(messages("a", 4..7)).await;
     until("all are in hand", || receiver.health().counts.received == 3).await;
     faults.script(Site::Settle, [Some(Fault::Fail(ErrorKind::Lost))]);
     expect(&receiver, "a4").await.ack();
@@ -120,6 +122,7 @@ pub async fn c77_giving_back_is_oldest_first(rig: &dyn Rig) {
     let stage = Stage::with(rig, Needs { partitions: 1, per_key: 10, ..Needs::default() }).await;
     let faults = Faults::scripted();
     stage.send(messages("a", 1..5)).await;
+    stage.holds(4).await;
     let member = stage.join(Join::with(&faults)).await;
     let mut held = receive(&member, 4).await;
     let at_once: Vec<_> = held.iter().map(|received| text(&received.message)).collect();
@@ -127,10 +130,10 @@ pub async fn c77_giving_back_is_oldest_first(rig: &dyn Rig) {
     let first = held.remove(0);
     drop(held.remove(1)); // a3
     if stage.can.is_ordered() && !stage.can.is_log() {
-        sleep(secs(2)).await;
+        sleep(stage.can.lease / 6).await; // in all less than what is left of a lease that nobody extends
         assert!(faults.released().is_empty(), "a3 waits for a1 and a2, which are in hand");
         drop(held);
-        receives_nothing(&member, secs(5)).await;
+        receives_nothing(&member, stage.can.lease / 4).await;
         assert!(faults.released().is_empty(), "all wait for a1, which runs");
         member.consumer.settle(&[first.claim.token()]).await.pop().unwrap().unwrap();
         drop(first);
@@ -197,6 +200,6 @@ pub async fn c79_a_frozen_process_settles_nothing(rig: &dyn Rig) {
     let mut again = take(&other, 4).await;
     again.sort();
     assert_eq!(again, ["a1", "b1", "c1", "d1"]);
-    nothing(&open, secs(30)).await;
+    nothing(&open, stage.can.watch(secs(30))).await;
     stage.settled().await;
 }

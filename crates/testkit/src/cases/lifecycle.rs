@@ -18,7 +18,8 @@ use crate::{
 pub async fn c01_opens_and_closes_twice_and_leaves_no_task(rig: &dyn Rig) {
     let stage = Stage::new(rig).await;
     let tasks = || Handle::current().metrics().num_alive_tasks();
-    let before = tasks();
+    // Connections to a real service are tasks of its client, which end some time after they were last used.
+    let before = if stage.can.paused { tasks() } else { 0 };
     for round in 0..2 {
         let (sender, again) = (stage.sender(), stage.sender());
         let (open, other) = (stage.open().await, stage.open().await);
@@ -39,6 +40,9 @@ pub async fn c01_opens_and_closes_twice_and_leaves_no_task(rig: &dyn Rig) {
     drop(stage.sender()); // also when it is dropped instead
     drop(stage.open().await);
     sleep(secs(2)).await;
+    if !stage.can.paused {
+        until("connections end", || tasks() == before).await;
+    }
     assert_eq!(tasks(), before, "tasks after everything is closed");
 }
 

@@ -28,11 +28,12 @@ pub async fn c68_what_is_declared_is_so(rig: &dyn Rig) {
     expect(&open, "a1").await.ack();
     match can.dedup {
         None => expect(&open, "a1").await.ack(),
-        Some(window) => {
+        Some(window) if stage.can.paused => {
             nothing(&open, window).await;
             stage.send([again()]).await; // the window is over
             expect(&open, "a1").await.ack();
         }
+        Some(_) => {}
     }
     nothing(&open, secs(5)).await;
     stage.settled().await;
@@ -72,6 +73,8 @@ pub async fn c71_a_calm_history_is_legal_everywhere(rig: &dyn Rig) {
     for (sent, outcome) in all.iter().zip(sender.send_all(all.iter().cloned()).await) {
         stored.insert(text(sent), outcome.into_result().unwrap().position);
     }
+    let receipts: HashSet<_> = stored.values().map(ToString::to_string).collect();
+    assert!(stage.can.is_log() || receipts.len() == 100, "each has a name of its own, on a log in its partition");
     let open = stage.open().await;
     let mut names = HashSet::new();
     let mut last: HashMap<Option<String>, u64> = HashMap::new();
@@ -80,7 +83,8 @@ pub async fn c71_a_calm_history_is_legal_everywhere(rig: &dyn Rig) {
         let position = delivery.origin().position().clone();
         let partition = delivery.partition().map(str::to_owned);
         assert_eq!(partition.is_some(), stage.can.is_log());
-        assert_eq!(stored[&text(delivery.message())], position, "the receipt names it");
+        let receipt = &stored[&text(delivery.message())];
+        assert!(*receipt == position || !stage.can.receipts, "the receipt names it");
         assert!(names.insert((partition.clone(), position.to_string())), "a position names one message");
         assert_eq!((delivery.attempt(), delivery.origin().redeliveries()), (1, 0));
         if let (Position::Number(number), true) = (position, stage.can.is_log()) {

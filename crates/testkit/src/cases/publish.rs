@@ -115,17 +115,18 @@ pub async fn c19_a_request_goes_when_it_is_full_or_has_lingered(rig: &dyn Rig) {
     let stage = Stage::new(rig).await;
     let faults = Faults::scripted();
     let linger = secs(10);
+    let soon = secs(1) + stage.can.slack();
     let (sender, producer) = stage.faulty_sender(&faults, |settings| settings.linger = linger);
     let limits = sender.limits();
 
     let start = Instant::now();
     let pending = sender.enqueue(message("a", 1)).await.unwrap();
     assert!(pending.await.is_sent());
-    assert!((linger..linger + secs(1)).contains(&start.elapsed()), "a lone message: {:?}", start.elapsed());
+    assert!((linger..linger + soon).contains(&start.elapsed()), "a lone message: {:?}", start.elapsed());
 
     let start = Instant::now();
     let outcomes = sender.send_all((0..limits.messages).map(|number| Message::new(number.to_string()))).await;
-    assert!(outcomes.iter().all(Outcome::is_sent) && start.elapsed() < secs(1), "by count: {:?}", start.elapsed());
+    assert!(outcomes.iter().all(Outcome::is_sent) && start.elapsed() < soon, "by count: {:?}", start.elapsed());
 
     let start = Instant::now();
     let mut pending = Vec::new();
@@ -134,14 +135,14 @@ pub async fn c19_a_request_goes_when_it_is_full_or_has_lingered(rig: &dyn Rig) {
     }
     let last = pending.pop().unwrap();
     for pending in pending {
-        assert!(pending.await.is_sent() && start.elapsed() < secs(1), "by bytes: {:?}", start.elapsed());
+        assert!(pending.await.is_sent() && start.elapsed() < soon, "by bytes: {:?}", start.elapsed());
     }
     assert!(last.await.is_sent() && start.elapsed() >= linger, "what is left of it lingers");
 
     let start = Instant::now();
     let pending = sender.enqueue(message("a", 2)).await.unwrap();
     sender.flush().await.unwrap();
-    assert!(start.elapsed() < secs(1), "a flush does not linger");
+    assert!(start.elapsed() < soon, "a flush does not linger");
     assert!(pending.await.is_sent());
     assert!(producer.requests().len() >= 4);
 }
@@ -230,9 +231,13 @@ pub async fn c21_publishers_wait_within_their_bounds(rig: &dyn Rig) {
         });
     }
     let before = timeout(secs(60), async { while publishers.join_next().await.is_some() {} }).await;
-    assert!(before.is_err(), "the store is full, so that publishers wait");
-    let stored = stage.channel.left(crate::GROUP).await;
-    assert!(stored * 1000 <= room, "{stored} messages are stored");
+    if stage.can.bounded {
+        assert!(before.is_err(), "the store is full, so that publishers wait");
+        let stored = stage.channel.left(crate::GROUP).await;
+        assert!(stored * 1000 <= room, "{stored} messages are stored");
+    } else {
+        before.expect("there is room for all");
+    }
     let open = stage.open().await;
     let mut seen = HashSet::new();
     while seen.len() < 200 {

@@ -14,19 +14,20 @@ use crate::{
 /// A message that asks for a pause does not come earlier, and others come meanwhile.
 pub async fn c31_not_before_its_pause_is_over(rig: &dyn Rig) {
     let stage = Stage::new(rig).await;
+    let pause = if stage.can.paused { secs(40) } else { stage.can.lease * 3 };
     let open = stage.open().await;
     stage.send([message("a", 1)]).await;
     let start = Instant::now();
-    expect(&open, "a1").await.retry_after("later", secs(40));
+    expect(&open, "a1").await.retry_after("later", pause);
     for number in 0..5 {
         stage.send([message("b", number)]).await;
         let delivery = next(&open).await;
         assert_eq!(text(delivery.message()), format!("b{number}"));
         delivery.ack();
     }
-    assert!(start.elapsed() < secs(20), "others wait for it: {:?}", start.elapsed());
+    assert!(start.elapsed() < pause / 2, "others wait for it: {:?}", start.elapsed());
     let delivery = expect(&open, "a1").await;
-    assert!(start.elapsed() >= secs(40), "too early: {:?}", start.elapsed());
+    assert!(start.elapsed() >= pause, "too early: {:?}", start.elapsed());
     delivery.retry_after("later", secs(60));
     // After a crash the message survives; the pause need not.
     open.member.kill();
@@ -47,7 +48,10 @@ pub async fn c31_pauses_grow(rig: &dyn Rig) {
         if let Some(last) = last {
             let whole = secs(1 << (attempt - 2).min(2));
             let pause = last.elapsed();
-            assert!(pause >= whole / 2 && pause <= whole + millis(100), "before attempt {attempt}: {pause:?}");
+            assert!(
+                pause >= whole / 2 && pause <= whole + millis(100) + stage.can.slack(),
+                "before attempt {attempt}: {pause:?}"
+            );
         }
         last = Some(Instant::now());
         delivery.retry("again");
@@ -68,20 +72,22 @@ pub async fn c66_a_subscription_recovers_for_ever(rig: &dyn Rig) {
     stage.send([message("a", 1)]).await;
     expect(&receiver, "a1").await.ack();
     assert_eq!(receiver.health().state, State::Up);
+    // So long that it is asked so often, after pauses that grow.
+    let (outage, least) = if stage.can.paused { (secs(10 * 60), 20) } else { (secs(15), 5) };
     let mut failures = 0;
     for round in 0..3 {
         faults.always(Site::Receive, Fault::Fail(ErrorKind::Unavailable));
         stage.send([message("a", 2 + round), message("b", 2 + round)]).await;
         // What was asked for before the outage may still come.
         let mut seen = Vec::new();
-        while let Ok(delivery) = timeout(secs(10 * 60), receiver.recv()).await {
+        while let Ok(delivery) = timeout(outage, receiver.recv()).await {
             let delivery = delivery.unwrap().expect("it is not closed");
             seen.push(text(delivery.message()));
             delivery.ack();
         }
         let health = receiver.health();
         assert_eq!(health.state, State::Down);
-        assert!(health.receive_failures >= 20, "{}", health.receive_failures);
+        assert!(health.receive_failures >= least, "{}", health.receive_failures);
         let (count, kind) = health.counts.failures["receive"];
         assert!(count > failures && count - failures < 60 && kind == ErrorKind::Unavailable, "{count}");
         failures = count;
@@ -117,7 +123,7 @@ pub async fn c66_an_engine_recovers_for_ever(rig: &dyn Rig) {
     let failures = || open.health().counts.failures;
     until("calls fail again and again", || failures().values().any(|(count, _)| *count > 5)).await;
     stage.send([message("a", 3)]).await;
-    nothing(&open, secs(60)).await;
+    nothing(&open, stage.can.watch(secs(60))).await;
     faults.heal();
     while let Ok(delivery) = timeout(stage.can.lease * 4, open.recv()).await {
         delivery.unwrap().expect("it is not closed").ack();

@@ -58,7 +58,7 @@ pub async fn c30_a_failed_attempt_is_followed_by_another(rig: &dyn Rig) {
     let delivery = expect(&open, "a1").await;
     assert_eq!((delivery.attempt(), open.member.meter.counts().retried), (4, 3));
     delivery.ack();
-    nothing(&open, secs(60)).await;
+    nothing(&open, stage.can.watch(secs(60))).await;
     stage.settled().await;
 }
 
@@ -154,7 +154,7 @@ pub async fn c33_settling_twice_is_harmless(rig: &dyn Rig) {
         timeout(PATIENCE, told.recv()).await.unwrap().unwrap();
     }
     stage.settled().await;
-    assert!(timeout(secs(30), told.recv()).await.is_err(), "neither comes again");
+    assert!(timeout(stage.can.watch(secs(30)), told.recv()).await.is_err(), "neither comes again");
     stop.cancel();
     working.await.unwrap().unwrap();
 }

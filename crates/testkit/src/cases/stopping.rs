@@ -33,7 +33,9 @@ pub async fn c05_a_dropped_send_loses_nothing_that_was_accepted(rig: &dyn Rig) {
         settings.requests = 1;
     });
     let (mut accepted, mut perhaps) = (HashSet::new(), HashSet::new());
-    for round in 0..60 {
+    // More of them where all takes longer, so that enough is accepted to tell anything.
+    let mut rounds = 0..;
+    while let Some(round) = rounds.next().filter(|round| *round < 60 || accepted.len() <= 10) {
         let polls = round % 6;
         let name = format!("a{round}");
         if round % 2 == 0 {
@@ -59,7 +61,6 @@ pub async fn c05_a_dropped_send_loses_nothing_that_was_accepted(rig: &dyn Rig) {
         drop_after(polls, sender.close()).await;
     }
     sender.close().await.unwrap();
-    assert!(accepted.len() > 10);
     let open = stage.open().await;
     let mut seen = Vec::new();
     while let Ok(delivery) = timeout(secs(5), open.recv()).await {
@@ -98,7 +99,7 @@ pub async fn c05_a_dropped_receive_loses_nothing(rig: &dyn Rig) {
     }
     // An `ack_confirmed` that was never polled is a drop: its message comes again.
     let mut seen: HashSet<String> = done.into_iter().collect();
-    while let Ok(delivery) = timeout(secs(20), open.recv()).await {
+    while let Ok(delivery) = timeout(stage.can.watch(secs(20)), open.recv()).await {
         let delivery = delivery.unwrap().unwrap();
         seen.insert(text(delivery.message()));
         delivery.ack();
@@ -128,7 +129,7 @@ pub async fn c06_closing_a_sender_sends_or_reports_everything(rig: &dyn Rig) {
     }
     let start = Instant::now();
     sender.close().await.unwrap();
-    assert!(start.elapsed() < secs(1));
+    assert!(start.elapsed() < secs(1) + stage.can.slack());
     for pending in pending {
         assert!(pending.await.is_sent());
     }
@@ -172,12 +173,14 @@ pub async fn c07_a_drain_finishes_what_runs_and_gives_the_rest_back(rig: &dyn Ri
     second.ack_confirmed().await.unwrap();
     third.ack();
     let start = Instant::now();
-    timeout(secs(5), closing).await.expect("nothing is left to wait for").unwrap().unwrap();
+    timeout(secs(5) + stage.can.slack(), closing).await.expect("nothing is left to wait for").unwrap().unwrap();
     assert!(open.recv().await.unwrap().is_none());
     let received = open.member.meter.counts().received;
     let other = stage.open().await;
     done.extend(take(&other, 17).await);
-    assert!(start.elapsed() < stage.can.lease / 2, "not before leases ran out: {:?}", start.elapsed());
+    // At the last, a lease was extended when a third of it was over.
+    let soon = if stage.can.paused { stage.can.lease / 2 } else { stage.can.lease.mul_f64(0.66) };
+    assert!(start.elapsed() < soon, "not before leases ran out: {:?}", start.elapsed());
     done.sort();
     done.dedup();
     assert_eq!(done.len(), 20, "each once");
@@ -256,7 +259,7 @@ pub async fn c07_a_drain_that_takes_too_long_gives_up(rig: &dyn Rig) {
     let held = [next(&open).await, next(&open).await];
     let start = Instant::now();
     open.close().await.unwrap();
-    assert!((secs(3)..secs(5)).contains(&start.elapsed()), "{:?}", start.elapsed());
+    assert!((secs(3)..secs(5) + stage.can.slack()).contains(&start.elapsed()), "{:?}", start.elapsed());
     let [one, two] = held;
     one.ack();
     assert!(matches!(two.ack_confirmed().await.unwrap_err().kind(), ErrorKind::Lost | ErrorKind::Closed));

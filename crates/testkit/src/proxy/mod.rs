@@ -1,0 +1,167 @@
+//! A proxy before a service that speaks HTTP, and that does to it what networks and services do.
+//!
+//! It knows the operations of AWS: those of SQS, Kinesis and DynamoDB by their header, those of SNS by their form. A plan
+//! says for each call what becomes of it; what was asked, and what was done to it, is kept. Signatures are not made
+//! anew, so that the service must not check them: an emulator's do not.
+
+mod http;
+mod mask;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::sleep,
+};
+
+use http::Head;
+
+/// What becomes of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Trouble {
+    /// It is answered with this status and this error code, and the service does not see it.
+    Refuse(u16, &'static str),
+    /// The service acts on it, and its answer is lost with the connection.
+    LoseAnswer,
+    /// The service acts on it, and the answer breaks off in the middle of its body.
+    Truncate,
+    /// The service acts on it after so long.
+    Delay(Duration),
+    /// It is never answered, and the service does not see it.
+    Stall,
+    /// Of the entries of its batch those whose bits are set fail, with this code, and the service does not see them. A
+    /// call that is no batch passes.
+    Mask(u32, &'static str),
+}
+
+/// A call to the service.
+#[derive(Clone, Debug)]
+pub struct Call {
+    /// What it asks for, as the service calls it: `SendMessageBatch`.
+    pub operation: String,
+    /// Its body.
+    pub body: Bytes,
+}
+
+type Plan = dyn Fn(&Call) -> Option<Trouble> + Send + Sync;
+
+/// Listens on this machine, and passes calls on. Ends when it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    seen: Arc<Seen>,
+    _tasks: JoinSet<()>,
+}
+
+#[derive(Debug, Default)]
+struct Seen(Mutex<Vec<(Call, Option<Trouble>)>>);
+
+impl Seen {
+    fn list(&self) -> MutexGuard<'_, Vec<(Call, Option<Trouble>)>> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl Proxy {
+    /// Listens on a free port before `server`. `plan` is asked once for each call. Must be called inside a Tokio runtime.
+    ///
+    /// # Panics
+    ///
+    /// If there is no free port.
+    pub async fn start(server: SocketAddr, plan: impl Fn(&Call) -> Option<Trouble> + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let seen = Arc::new(Seen::default());
+        let (plan, list): (Arc<Plan>, _) = (Arc::new(plan), Arc::clone(&seen));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let (plan, seen) = (Arc::clone(&plan), Arc::clone(&list));
+                connections.spawn(async move {
+                    // One that breaks off is what the client is to cope with.
+                    let _ = serve(client, server, &*plan, &seen).await;
+                });
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        Self { address, seen, _tasks: tasks }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Every call so far, in the order in which they came, and what became of it.
+    pub fn seen(&self) -> Vec<(Call, Option<Trouble>)> {
+        self.seen.list().clone()
+    }
+
+    /// How many calls of this operation met trouble.
+    pub fn troubled(&self, operation: &str) -> usize {
+        self.seen.list().iter().filter(|(call, trouble)| call.operation == operation && trouble.is_some()).count()
+    }
+}
+
+/// Serves one call, and closes the connection.
+async fn serve(mut client: TcpStream, server: SocketAddr, plan: &Plan, seen: &Seen) -> std::io::Result<()> {
+    let Some((head, body)) = http::read(&mut client).await? else { return Ok(()) };
+    let call = Call { operation: operation(&head, &body), body };
+    let trouble = plan(&call);
+    seen.list().push((call.clone(), trouble.clone()));
+    let (head, mut body, mut masked) = (head, call.body, None);
+    match &trouble {
+        Some(Trouble::Refuse(status, code)) => return client.write_all(&refusal(&head, *status, code)).await,
+        Some(Trouble::Stall) => return client.read_u8().await.map(drop), // until the client gives up
+        Some(Trouble::Delay(time)) => sleep(*time).await,
+        Some(Trouble::Mask(mask, code)) => {
+            if let Some((rest, failed)) = mask::take(&body, *mask, code) {
+                (body, masked) = (rest, Some(failed));
+            }
+        }
+        _ => {}
+    }
+    let answer = match &masked {
+        Some(masked) if masked.is_all() => http::answer(200, head.is_json(), &masked.answer(b"{}")),
+        _ => {
+            let (answered, answer) = http::forward(server, &head, &body).await?;
+            match &masked {
+                Some(masked) => http::answer(200, head.is_json(), &masked.answer(&answer)),
+                None => answered.with_body(&answer),
+            }
+        }
+    };
+    match trouble {
+        Some(Trouble::LoseAnswer) => Ok(()),
+        // So that the length that was promised is not kept.
+        Some(Trouble::Truncate) => client.write_all(&answer[..answer.len().saturating_sub(7)]).await,
+        _ => client.write_all(&answer).await,
+    }
+}
+
+fn operation(head: &Head, body: &[u8]) -> String {
+    if let Some(target) = head.get("x-amz-target") {
+        return target.rsplit('.').next().unwrap_or_default().to_owned();
+    }
+    let form = String::from_utf8_lossy(body);
+    form.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or_default().to_owned()
+}
+
+/// An error, as services of JSON and of forms say it.
+fn refusal(head: &Head, status: u16, code: &str) -> Vec<u8> {
+    let body = if head.is_json() {
+        format!(r#"{{"__type":"{code}","message":"as planned"}}"#)
+    } else {
+        format!("<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code></Error></ErrorResponse>")
+    };
+    http::answer(status, head.is_json(), body.as_bytes())
+}
