@@ -4,4 +4,8 @@
 #[cfg(feature = "emulators")]
 pub mod emulators;
 pub mod memory;
+#[cfg(feature = "emulators")]
+pub mod mortal;
 pub mod shared;
+#[cfg(feature = "emulators")]
+pub mod sqs;

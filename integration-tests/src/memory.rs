@@ -13,8 +13,8 @@ use strait_testkit::{
 };
 
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
-const LONGEST: Duration = Duration::from_secs(5 * 60);
-const WINDOW: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_mins(5);
+const WINDOW: Duration = Duration::from_mins(1);
 
 use crate::shared::SharedRig;
 

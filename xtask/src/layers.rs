@@ -1,6 +1,6 @@
-//! Who may depend on whom: the layering of ARCHITECTURE.md, checked.
+//! Who may depend on whom: the layering of ARCHITECTURE.md, checked. And what nothing may pull in.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use crate::step::{Steps, cargo};
 
@@ -59,6 +59,39 @@ pub(crate) fn check(steps: &mut Steps) -> Result<(), String> {
                 return Err(format!("{package} must not depend on {stranger}"));
             }
         }
-        Ok(())
+        no_other_tls(&fs::read_to_string("Cargo.lock").map_err(|error| error.to_string())?)
     })
+}
+
+/// There is one implementation of TLS, that of rustls from 0.23 on, with whatever features.
+fn no_other_tls(lock: &str) -> Result<(), String> {
+    for package in lock.split("[[package]]").skip(1) {
+        let field = |name: &str| {
+            let lines = package.lines().filter_map(|line| line.split_once(" = "));
+            lines.map(|(field, value)| (field, value.trim_matches('"'))).find(|(field, _)| *field == name)
+        };
+        let name = field("name").map_or("", |(_, name)| name);
+        let version = field("version").map_or("", |(_, version)| version);
+        let old =
+            |version: &str| version.strip_prefix("0.").and_then(|rest| rest.split('.').next()?.parse().ok()) < Some(23);
+        if matches!(name, "openssl-sys" | "native-tls") || (name == "rustls" && old(version)) {
+            return Err(format!("{name} {version} must not be pulled in"));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_implementations_of_tls_are_seen() {
+        let lock = |name: &str, version: &str| format!("[[package]]\nname = \"{name}\"\nversion = \"{version}\"\n");
+        assert_eq!(no_other_tls(&lock("rustls", "0.23.46")), Ok(()));
+        assert_eq!(no_other_tls(&lock("openssl-probe", "0.1.6")), Ok(()));
+        for (name, version) in [("rustls", "0.21.12"), ("openssl-sys", "0.9.1"), ("native-tls", "0.2.1")] {
+            assert!(no_other_tls(&lock(name, version)).is_err(), "{name}");
+        }
+    }
 }

@@ -13,11 +13,16 @@ pub use strait_runtime::{
     WeakReceiver, Worker,
 };
 
+#[cfg(feature = "sqs")]
+pub use strait_sqs as sqs;
+
 /// The providers that are compiled in.
 pub fn enabled() -> Registry {
     let registry = Registry::new();
     #[cfg(feature = "memory")]
     let registry = registry.with(strait_memory::Memory);
+    #[cfg(feature = "sqs")]
+    let registry = registry.with(strait_sqs::Sqs);
     registry
 }
 

@@ -12,7 +12,7 @@ pub(crate) fn create(server: SocketAddr, path: &str, headers: &str, body: &str) 
 }
 
 fn put(server: SocketAddr, path: &str, headers: &str, body: &str) -> std::io::Result<String> {
-    let time = Duration::from_secs(60);
+    let time = Duration::from_mins(1);
     let mut stream = TcpStream::connect_timeout(&server, time)?;
     stream.set_read_timeout(Some(time))?;
     stream.set_write_timeout(Some(time))?;

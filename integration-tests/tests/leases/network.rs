@@ -37,7 +37,7 @@ async fn proxied(
     (proxy, rows, order)
 }
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn a_put_whose_reply_is_lost_is_ambiguous_and_not_repeated() {

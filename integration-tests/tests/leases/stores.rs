@@ -43,7 +43,7 @@ impl Store {
         };
         Options {
             // Long, since twelve cases share an emulator, and a machine with much else.
-            timeout: Duration::from_secs(60),
+            timeout: Duration::from_mins(1),
             endpoint: Some(endpoint),
             region: Some("us-east-1".to_owned()),
             credentials: Some(Credentials { name: name.to_owned(), secret: Secret::new(secret) }),

@@ -1,0 +1,282 @@
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use aws_sdk_sqs::types::{
+    ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry, Message as Wire,
+    MessageSystemAttributeName,
+};
+use futures_util::{StreamExt as _, stream};
+use strait_core::{Budget, Error, ErrorKind, Guarantees, Origin, Position, Result};
+use strait_kit::{Keeping, Leased, Queue, QueueConsumer, QueueSettings};
+
+use crate::{
+    Client,
+    attempts::Attempts,
+    batch::{self, ENTRIES, Failed},
+    codec, error,
+    queue::Place,
+};
+
+/// The longest that SQS keeps a message invisible, counted from when it was received.
+pub(crate) const VISIBILITY: Duration = Duration::from_hours(12);
+/// The longest that a poll waits.
+pub(crate) const WAIT: Duration = Duration::from_secs(20);
+/// How many requests that settle or extend are under way at once.
+const REQUESTS: usize = 8;
+
+/// How a queue is received from. All durations are whole seconds, which is what SQS counts in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SqsOptions {
+    /// How long a poll waits for the first message, at most 20 s. Default: 20 s.
+    pub wait: Duration,
+    /// The visibility time-out that each receive asks for, and each extension: after that long a message comes again
+    /// when its process died. It counts from when a poll was sent, so that it is at least twice `wait`.
+    /// Default: 60 s, or three times `wait` if that is longer.
+    pub lease: Option<Duration>,
+    /// How long a message may be held in all. Default: 12 h less the lease, the longest that SQS allows.
+    pub longest: Option<Duration>,
+    /// Most polls at once. There are as few as keep the budget full. Default: 8.
+    pub pollers: usize,
+}
+
+impl Default for SqsOptions {
+    fn default() -> Self {
+        Self { wait: WAIT, lease: None, longest: None, pollers: 8 }
+    }
+}
+
+impl SqsOptions {
+    pub(crate) fn lease(&self) -> Duration {
+        self.lease.unwrap_or_else(|| Duration::from_mins(1).max(3 * self.wait))
+    }
+
+    /// Which field cannot be used, and why.
+    pub(crate) fn check(&self) -> Result<(), (&'static str, &'static str)> {
+        let whole = |duration: Duration| duration.subsec_nanos() == 0;
+        let lease = self.lease();
+        if !whole(self.wait) || self.wait > WAIT {
+            return Err(("wait", "must be whole seconds, at most 20"));
+        }
+        if !whole(lease) || lease.is_zero() || lease > VISIBILITY {
+            return Err(("lease", "must be whole seconds, at least one and at most 12 h"));
+        }
+        if lease < 2 * self.wait {
+            return Err(("lease", "must be at least twice as long as wait"));
+        }
+        if self.longest.is_some_and(|longest| longest + lease > VISIBILITY) {
+            return Err(("longest", "and the lease must be at most 12 h together"));
+        }
+        Ok(())
+    }
+
+    fn longest(&self) -> Duration {
+        self.longest.unwrap_or(VISIBILITY.saturating_sub(self.lease()))
+    }
+}
+
+/// A queue, for the engine that keeps leases.
+pub struct SqsQueue {
+    client: Client,
+    place: Place,
+    options: SqsOptions,
+    attempts: Attempts,
+}
+
+/// A receipt handle. Never shown: whoever has it can delete the message.
+#[derive(Clone)]
+pub struct Receipt(Arc<str>);
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Receipt")
+    }
+}
+
+impl SqsQueue {
+    /// Opens a queue by its name or its URL.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] if there is none, [`ErrorKind::Config`] names the option that cannot be used; otherwise
+    /// what the service says.
+    pub async fn open(client: &Client, queue: &str, options: SqsOptions) -> Result<Self> {
+        if let Err((field, rule)) = options.check() {
+            return Err(Error::new(ErrorKind::Config, format!("sqs: {field}: {rule}")));
+        }
+        let place = Place::find(client, queue).await?;
+        Ok(Self { client: client.clone(), place, options, attempts: Attempts::new(options.lease()) })
+    }
+
+    /// Consumes it. Must be called inside a Tokio runtime. Of the settings, the adapter sets those of polls.
+    pub fn consumer(self, settings: QueueSettings) -> QueueConsumer<Self> {
+        let settings = self.settings(settings);
+        QueueConsumer::new(self, settings)
+    }
+
+    /// Settings that fit this queue.
+    pub fn settings(&self, mut settings: QueueSettings) -> QueueSettings {
+        settings.pollers = self.options.pollers;
+        settings.per_poll = ENTRIES;
+        // What a poll that is broken off would have brought is gone for a lease: better to wait for a short one.
+        settings.last_polls = Duration::from_secs(2);
+        settings
+    }
+
+    /// The clients beneath.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn what(&self, cannot: &str) -> String {
+        format!("sqs: cannot {cannot} {:?}", self.place.name)
+    }
+
+    /// Changes how long messages stay invisible from now on.
+    async fn hide(&self, what: &str, handles: &[Receipt], time: Duration) -> Vec<Result<()>> {
+        let entry = |(index, handle): (usize, &Receipt)| {
+            ChangeMessageVisibilityBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(&*handle.0)
+                .visibility_timeout(i32::try_from(time.as_secs()).unwrap_or(i32::MAX))
+                .build()
+                .expect("it has an id and a handle")
+        };
+        let entries = handles.iter().enumerate().map(entry).collect();
+        let request = self.client.sqs().change_message_visibility_batch().queue_url(&self.place.url);
+        let outcomes = match request.set_entries(Some(entries)).send().await {
+            Ok(reply) => {
+                let done = reply.successful().iter().map(|entry| (entry.id(), ()));
+                let failed = reply.failed().iter().map(|entry| Failed { id: entry.id(), code: entry.code() });
+                batch::outcomes(what, handles.len(), done, failed)
+            }
+            Err(error) => batch::failures(handles.len(), &error::of(what, &error)),
+        };
+        outcomes.into_iter().map(|outcome| outcome.map_err(gone)).collect()
+    }
+
+    async fn delete_some(&self, handles: &[Receipt]) -> Vec<Result<()>> {
+        let what = self.what("settle on");
+        let entry = |(index, handle): (usize, &Receipt)| {
+            DeleteMessageBatchRequestEntry::builder()
+                .id(index.to_string())
+                .receipt_handle(&*handle.0)
+                .build()
+                .expect("it has an id and a handle")
+        };
+        let entries = handles.iter().enumerate().map(entry).collect();
+        let request = self.client.sqs().delete_message_batch().queue_url(&self.place.url);
+        let outcomes = match request.set_entries(Some(entries)).send().await {
+            Ok(reply) => {
+                let done = reply.successful().iter().map(|entry| (entry.id(), ()));
+                let failed = reply.failed().iter().map(|entry| Failed { id: entry.id(), code: entry.code() });
+                batch::outcomes(&what, handles.len(), done, failed)
+            }
+            Err(error) => batch::failures(handles.len(), &error::of(&what, &error)),
+        };
+        outcomes.into_iter().map(|outcome| outcome.map_err(gone)).collect()
+    }
+}
+
+/// A message that was received. One without a handle cannot be settled, and comes again.
+fn leased(wire: Wire) -> Option<Leased<Receipt>> {
+    let system = wire.attributes.unwrap_or_default();
+    let count = system.get(&MessageSystemAttributeName::ApproximateReceiveCount);
+    let deliveries: u32 = count.and_then(|count| count.parse().ok()).unwrap_or(1);
+    let sent = system.get(&MessageSystemAttributeName::SentTimestamp).and_then(|sent| sent.parse().ok());
+    let group = system.get(&MessageSystemAttributeName::MessageGroupId).map(String::as_str);
+    let position = Position::from(wire.message_id.as_deref().unwrap_or_default());
+    let mut origin = Origin::new(position).with_redeliveries(deliveries.saturating_sub(1));
+    if let Some(time) = sent.and_then(|sent| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(sent))) {
+        origin = origin.with_stored_at(time);
+    }
+    let message = codec::decode(wire.body.unwrap_or_default(), wire.message_attributes, group);
+    Some(Leased { message, handle: Receipt(wire.receipt_handle?.into()), origin, grant: None })
+}
+
+/// A handle whose time is over is refused as a value that is wrong, and so is one more extension beyond 12 h.
+fn gone(error: Error) -> Error {
+    if error.kind() == ErrorKind::Invalid { Error::new(ErrorKind::Lost, error.to_string()) } else { error }
+}
+
+impl fmt::Debug for SqsQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqsQueue").field("queue", &self.place.name).finish_non_exhaustive()
+    }
+}
+
+impl Queue for SqsQueue {
+    type Handle = Receipt;
+
+    fn guarantees(&self) -> Guarantees {
+        let guarantees = Guarantees::new("sqs", Arc::clone(&self.place.name)).with_ordering(self.place.ordering());
+        let guarantees = guarantees.with_message_bytes(self.place.message_bytes);
+        match self.place.native_attempts {
+            Some(attempts) => guarantees.with_native_attempts(attempts),
+            None => guarantees,
+        }
+    }
+
+    fn keeping(&self) -> Keeping {
+        Keeping::Ours { lease: self.options.lease(), longest: self.options.longest() }
+    }
+
+    fn counts_deliveries(&self) -> bool {
+        true
+    }
+
+    async fn receive(&self, budget: Budget) -> Result<Vec<Leased<Receipt>>> {
+        let SqsOptions { wait, .. } = self.options;
+        let seconds = |duration: Duration| i32::try_from(duration.as_secs()).unwrap_or(i32::MAX);
+        let attempt = self.place.fifo.then(|| self.attempts.begin());
+        // How large they are is known only afterwards.
+        let most = ENTRIES.min(budget.messages).min((budget.bytes / self.place.message_bytes).max(1));
+        let system = [
+            MessageSystemAttributeName::ApproximateReceiveCount,
+            MessageSystemAttributeName::SentTimestamp,
+            MessageSystemAttributeName::MessageGroupId,
+        ];
+        let request = self.client.sqs().receive_message().queue_url(&self.place.url);
+        let request = request
+            .max_number_of_messages(i32::try_from(most).unwrap_or(1))
+            .wait_time_seconds(seconds(wait))
+            .visibility_timeout(seconds(self.options.lease()))
+            .message_attribute_names("All")
+            .set_message_system_attribute_names(Some(system.to_vec()))
+            .set_receive_request_attempt_id(attempt.as_ref().map(|attempt| attempt.id().to_owned()));
+        let reply = request.customize().config_override(self.client.waiting(wait)).send().await;
+        let reply = reply.map_err(|error| error::of(&self.what("receive from"), &error));
+        if let Some(attempt) = attempt {
+            attempt.end(&reply);
+        }
+        Ok(reply?.messages.unwrap_or_default().into_iter().filter_map(leased).collect())
+    }
+
+    async fn delete(&self, handles: &[Receipt]) -> Vec<Result<()>> {
+        let chunks: Vec<_> = handles.chunks(ENTRIES).map(|chunk| self.delete_some(chunk)).collect();
+        stream::iter(chunks).buffered(REQUESTS).collect::<Vec<_>>().await.concat()
+    }
+
+    async fn extend(&self, handles: &[Receipt]) -> Vec<Result<()>> {
+        let what = self.what("extend leases on");
+        let lease = self.options.lease();
+        let chunks: Vec<_> = handles.chunks(ENTRIES).map(|chunk| self.hide(&what, chunk, lease)).collect();
+        stream::iter(chunks).buffered(REQUESTS).collect::<Vec<_>>().await.concat()
+    }
+
+    async fn release(&self, handles: &[Receipt]) -> Vec<Result<()>> {
+        let what = self.what("give back to");
+        let mut outcomes = Vec::with_capacity(handles.len());
+        for chunk in handles.chunks(ENTRIES) {
+            outcomes.extend(self.hide(&what, chunk, Duration::ZERO).await); // one after the other, for the order
+        }
+        outcomes
+    }
+
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}

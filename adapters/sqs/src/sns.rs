@@ -1,0 +1,147 @@
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
+
+use async_trait::async_trait;
+use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
+use strait_core::{Error, ErrorKind, Limits, Message, Plan, Position, Producer, Receipt, Result};
+
+use crate::{
+    Client,
+    batch::{self, ENTRIES, Failed},
+    codec::{Layout, Value},
+    error,
+    producer::dedup_id,
+    queue::{FIFO_DEADLINE, is_fifo},
+};
+
+/// What SNS takes at most, in a message and in a request.
+const MESSAGE_BYTES: usize = 256 << 10;
+
+/// Sends to an SNS topic, which feeds each queue that subscribes to it with a copy. Subscriptions are to be raw: a queue
+/// without raw delivery gets SNS's own envelope, which is delivered as it is.
+///
+/// A FIFO topic keeps order and stores each id once, as a FIFO queue does. Receipts name the publication, not the copies.
+pub struct SnsProducer {
+    client: Client,
+    arn: String,
+    name: Arc<str>,
+    what: String,
+    closed: AtomicBool,
+}
+
+impl SnsProducer {
+    /// Opens a topic by its ARN, or by its name in the account and the region of the client.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] if there is none; otherwise what the service says.
+    pub async fn open(client: &Client, topic: &str) -> Result<Self> {
+        let name: Arc<str> = topic.rsplit(':').next().unwrap_or(topic).into();
+        let what = format!("sns: cannot open {name:?}");
+        let arn = if topic.starts_with("arn:") { topic.to_owned() } else { arn_of(client, &what, topic).await? };
+        match client.sns().get_topic_attributes().topic_arn(&arn).send().await {
+            Ok(_) => {}
+            // Whoever may only publish need not be allowed to look.
+            Err(error) if error::of(&what, &error).kind() == ErrorKind::Denied => {
+                tracing::warn!(topic = &*name, "its attributes may not be read: it is taken to be there");
+            }
+            Err(error) => return Err(error::of(&what, &error)),
+        }
+        let what = format!("sns: cannot publish to {name:?}");
+        Ok(Self { client: client.clone(), arn, name, what, closed: AtomicBool::new(false) })
+    }
+
+    /// Another producer to the same place, open as long as it is not closed itself.
+    pub fn another(&self) -> Self {
+        let (client, what) = (self.client.clone(), self.what.clone());
+        Self { client, arn: self.arn.clone(), name: Arc::clone(&self.name), what, closed: AtomicBool::new(false) }
+    }
+
+    /// The clients beneath.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    fn is_fifo(&self) -> bool {
+        is_fifo(&self.name)
+    }
+
+    fn entry(&self, index: usize, message: &Message) -> Result<PublishBatchRequestEntry> {
+        let layout = Layout::of(message, self.is_fifo())?;
+        let mut entry = PublishBatchRequestEntry::builder().id(index.to_string()).message(layout.body());
+        for (name, value) in layout.attributes() {
+            entry = entry.message_attributes(name, attribute(value));
+        }
+        if self.is_fifo() {
+            entry = entry.set_message_group_id(layout.group()).set_message_deduplication_id(Some(dedup_id(message)?));
+        }
+        entry.build().map_err(|_| Error::new(ErrorKind::Other, format!("{}: cannot make an entry", self.what)))
+    }
+
+    async fn request(&self, entries: Vec<PublishBatchRequestEntry>) -> Vec<Result<Receipt>> {
+        let count = entries.len();
+        let request = self.client.sns().publish_batch().topic_arn(&self.arn);
+        match request.set_publish_batch_request_entries(Some(entries)).send().await {
+            Ok(reply) => {
+                let done = reply.successful().iter().map(|entry| {
+                    let position = Position::from(entry.message_id().unwrap_or_default());
+                    (entry.id().unwrap_or_default(), Receipt::new(position))
+                });
+                let failed = reply.failed().iter().map(|entry| Failed { id: entry.id(), code: entry.code() });
+                batch::outcomes(&self.what, count, done, failed)
+            }
+            Err(error) => batch::failures(count, &error::of(&self.what, &error)),
+        }
+    }
+}
+
+/// A topic of this name where the client is: its account is who it is, and what is `aws` elsewhere may be `aws-cn`.
+async fn arn_of(client: &Client, what: &str, name: &str) -> Result<String> {
+    let identity = client.sts().get_caller_identity().send().await.map_err(|error| error::of(what, &error))?;
+    let partition = identity.arn().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws");
+    let region = client.sns().config().region().map(ToString::to_string).unwrap_or_default();
+    Ok(format!("arn:{partition}:sns:{region}:{}:{name}", identity.account().unwrap_or_default()))
+}
+
+fn attribute(value: Value<'_>) -> MessageAttributeValue {
+    let (data_type, text, bytes) = value.parts();
+    let value = MessageAttributeValue::builder().data_type(data_type).set_string_value(text).set_binary_value(bytes);
+    value.build().expect("it has a type")
+}
+
+impl fmt::Debug for SnsProducer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SnsProducer").field("topic", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Producer for SnsProducer {
+    fn limits(&self) -> Limits {
+        let limits = Limits::new(ENTRIES, MESSAGE_BYTES);
+        if self.is_fifo() { limits.with_one_per_key().with_deadline(FIFO_DEADLINE) } else { limits }
+    }
+
+    fn plan(&self, message: &Message) -> Result<Plan> {
+        Ok(Plan::new(Layout::of(message, self.is_fifo())?.bytes()))
+    }
+
+    async fn send(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
+        if self.closed.load(Relaxed) {
+            let closed = Error::new(ErrorKind::Closed, format!("{}: it is closed", self.what));
+            return batch::failures(batch.len(), &closed);
+        }
+        batch::send(batch, async |entries| self.request(entries).await, |index, message| self.entry(index, message))
+            .await
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.closed.store(true, Relaxed);
+        Ok(())
+    }
+}

@@ -1,0 +1,209 @@
+//! SQS under test: a standard queue, a FIFO queue, and each of them fed by an SNS topic.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use strait_config::{Bus, Registry, Secret};
+use strait_core::{Consumer, Error, ErrorKind, Producer, Result};
+use strait_kit::{QueueConsumer, QueueSettings};
+use strait_runtime::Meter;
+use strait_sqs::{
+    Access, Client, SnsProducer, Sqs, SqsOptions, SqsProducer, SqsQueue, create_queue, create_topic, subscribe,
+};
+use strait_testkit::{Capabilities, Channel, FaultyQueue, Join, Member, Needs, Reshard, Rig, Shape};
+
+use crate::{
+    emulators::{LocalStack, fresh},
+    mortal::Mortal,
+};
+
+const LEASE: Duration = Duration::from_secs(6);
+const WAIT: Duration = Duration::from_secs(1);
+/// More than ten leases, since a slow handler is to take that long.
+const LONGEST: Duration = Duration::from_secs(70);
+/// How long FIFO queues and topics remember ids.
+const WINDOW: Duration = Duration::from_mins(5);
+
+/// The address of LocalStack, which is started if need be.
+pub fn endpoint() -> String {
+    format!("http://{}", LocalStack::get().address())
+}
+
+/// Clients of the service at `endpoint`, which takes any key.
+///
+/// # Errors
+///
+/// As [`Client::connect`].
+pub async fn connect(endpoint: &str) -> Result<Client> {
+    connect_within(endpoint, Duration::from_secs(30)).await // many share one server here
+}
+
+/// The same, whose calls take so long at most.
+///
+/// # Errors
+///
+/// As [`Client::connect`].
+pub async fn connect_within(endpoint: &str, timeout: Duration) -> Result<Client> {
+    let mut access = Access::default();
+    access.region = Some("us-east-1".to_owned());
+    access.endpoint = Some(endpoint.to_owned());
+    access.keys = Some((Secret::new("test"), Secret::new("test")));
+    access.timeout = timeout;
+    Client::connect(&access).await
+}
+
+/// How the rigs receive.
+pub fn options() -> SqsOptions {
+    let mut options = SqsOptions::default();
+    (options.wait, options.lease, options.longest) = (WAIT, Some(LEASE), Some(LONGEST));
+    options
+}
+
+/// A queue, or queues behind a topic.
+#[derive(Clone, Copy, Debug)]
+pub struct SqsRig {
+    fifo: bool,
+    topic: bool,
+}
+
+impl SqsRig {
+    /// A standard queue.
+    pub const STANDARD: Self = Self { fifo: false, topic: false };
+    /// A FIFO queue.
+    pub const FIFO: Self = Self { fifo: true, topic: false };
+    /// A standard queue behind a topic.
+    pub const SNS: Self = Self { fifo: false, topic: true };
+    /// A FIFO queue behind a FIFO topic.
+    pub const SNS_FIFO: Self = Self { fifo: true, topic: true };
+
+    fn name(self, what: &str) -> String {
+        format!("{}{}", fresh(what), if self.fifo { ".fifo" } else { "" })
+    }
+}
+
+#[async_trait]
+impl Rig for SqsRig {
+    fn capabilities(&self) -> Capabilities {
+        let mut can = Capabilities::new(Shape::Queue, LEASE).with_longest(LONGEST).without_bounds();
+        if self.fifo {
+            can = can.in_order().with_dedup(WINDOW);
+        }
+        if self.topic { can.with_receipts_apart() } else { can }
+    }
+
+    async fn channel(&self, needs: Needs) -> Result<Box<dyn Channel>> {
+        let client = connect(&endpoint()).await?;
+        // A topic takes less than a queue.
+        let bytes = needs.message_bytes.unwrap_or(usize::MAX).min(if self.topic { 256 << 10 } else { 1 << 20 });
+        let attributes = [("MaximumMessageSize", &*bytes.max(1024).to_string())];
+        let several = self.topic || needs.groups.len() > 1;
+        let topic = if several { Some(create_topic(&client, &self.name("orders")).await?) } else { None };
+        let mut queues = Vec::new();
+        for group in needs.groups {
+            let url = create_queue(&client, &self.name(group), &attributes).await?;
+            if let Some(topic) = &topic {
+                subscribe(&client, topic, &url).await?;
+            }
+            queues.push((group, url));
+        }
+        // Of its own, so that what a case does to it does not touch what counts.
+        let out = connect(&endpoint()).await?;
+        let producer = match topic {
+            Some(topic) => Out::Topic(SnsProducer::open(&out, &topic).await?),
+            None => Out::Queue(SqsProducer::open(&out, &queues[0].1).await?),
+        };
+        Ok(Box::new(SqsChannel { client, producer, queues }))
+    }
+
+    async fn missing(&self) -> Option<Result<Arc<dyn Consumer>>> {
+        let open = async {
+            let client = connect(&endpoint()).await?;
+            let queue = SqsQueue::open(&client, &self.name("missing"), options()).await?;
+            Ok(Arc::new(queue.consumer(QueueSettings::default())) as Arc<dyn Consumer>)
+        };
+        Some(open.await)
+    }
+
+    fn configuration(&self) -> String {
+        let to = if self.topic { "topic" } else { "queue" };
+        let suffix = if self.fifo { ".fifo" } else { "" };
+        format!(
+            r#"
+provider = "sqs"
+[connections.sqs]
+region = "us-east-1"
+endpoint = "http://127.0.0.1:4566"
+[senders.out]
+[senders.out.on.sqs]
+{to} = "orders{suffix}"
+[receivers.app]
+dead_letter = "discard"
+[receivers.app.on.sqs]
+queue = "billing{suffix}"
+"#
+        )
+    }
+
+    fn configure(&self, text: &str) -> Result<()> {
+        Bus::builder(Registry::new().with(Sqs)).environment(|_| None).text("strait.toml", text).build().map(drop)
+    }
+}
+
+#[derive(Debug)]
+enum Out {
+    Queue(SqsProducer),
+    Topic(SnsProducer),
+}
+
+#[derive(Debug)]
+struct SqsChannel {
+    client: Client,
+    producer: Out,
+    /// The URL of the queue of each group.
+    queues: Vec<(&'static str, String)>,
+}
+
+impl SqsChannel {
+    fn url(&self, group: &str) -> Result<&str> {
+        let found = self.queues.iter().find(|(name, _)| *name == group).map(|(_, url)| url.as_str());
+        found.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("sqs: no queue is fed for group {group:?}")))
+    }
+}
+
+#[async_trait]
+impl Channel for SqsChannel {
+    fn producer(&self) -> Arc<dyn Producer> {
+        match &self.producer {
+            Out::Queue(producer) => Arc::new(producer.another()),
+            Out::Topic(producer) => Arc::new(producer.another()),
+        }
+    }
+
+    async fn join(&self, join: Join) -> Result<Member> {
+        if join.start.is_some() {
+            return Err(Error::new(ErrorKind::Unsupported, "sqs: a queue has no start to choose"));
+        }
+        let client = connect(&endpoint()).await?;
+        let queue = SqsQueue::open(&client, self.url(join.group)?, options()).await?;
+        let meter = Meter::default();
+        let mut settings = queue.settings(QueueSettings::default());
+        settings.observer = Arc::new(meter.clone());
+        let (queue, kill) = Mortal::new(queue);
+        let consumer = QueueConsumer::new(FaultyQueue::new(queue, join.faults), settings);
+        Ok(Member::new(Arc::new(consumer), meter, move || kill.now()))
+    }
+
+    async fn reshard(&self, _: Reshard) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "sqs: a queue has no partitions"))
+    }
+
+    async fn left(&self, group: &str) -> usize {
+        let url = self.url(group).expect("the group is of this channel");
+        let request = self.client.sqs().get_queue_attributes().queue_url(url).attribute_names("All".into());
+        let attributes = request.send().await.expect("LocalStack answers").attributes.unwrap_or_default();
+        let count = |name: &str| attributes.get(&name.into()).and_then(|count| count.parse().ok()).unwrap_or(0);
+        count("ApproximateNumberOfMessages")
+            + count("ApproximateNumberOfMessagesNotVisible")
+            + count("ApproximateNumberOfMessagesDelayed")
+    }
+}
