@@ -6,7 +6,6 @@
 mod azurite;
 mod http;
 mod localstack;
-pub mod proxy;
 mod pubsub;
 
 use std::{env, net::SocketAddr, sync::OnceLock};

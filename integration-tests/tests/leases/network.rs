@@ -9,13 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use integration_tests::emulators::{
-    fresh,
-    proxy::{Fault, Proxy},
-};
+use integration_tests::emulators::fresh;
 use strait_core::ErrorKind;
 use strait_kit::{Expect, Put, RowStore};
 use strait_leases::{Options, open, suite::counter};
+use strait_testkit::proxy::{Proxy, Trouble};
 use tokio::task::JoinSet;
 
 use crate::stores::Store;
@@ -24,17 +22,22 @@ use crate::stores::Store;
 async fn proxied(
     store: &Store,
     timeout: Duration,
-) -> (Proxy, Arc<dyn RowStore>, Arc<Mutex<Option<(&'static str, Fault)>>>) {
+) -> (Proxy, Arc<dyn RowStore>, Arc<Mutex<Option<(&'static str, Trouble)>>>) {
     let order = Arc::new(Mutex::new(None));
     let ordered = Arc::clone(&order);
-    let proxy = Proxy::start(store.server, move |method| match *ordered.lock().unwrap() {
-        Some((only, fault)) if only == method => fault,
-        _ => Fault::Pass,
+    let proxy = Proxy::start(store.server, move |call| match &*ordered.lock().unwrap() {
+        Some((method, trouble)) if call.operation == *method => Some(Trouble::clone(trouble)),
+        _ => None,
     })
     .await;
     let options = Options { timeout, ..store.options(proxy.address()) };
     let rows = open(&store.url, &options).await.unwrap();
     (proxy, rows, order)
+}
+
+/// How many calls met trouble.
+fn troubled(proxy: &Proxy) -> usize {
+    proxy.seen().iter().filter(|(_, trouble)| trouble.is_some()).count()
 }
 
 const LONG: Duration = Duration::from_mins(1);
@@ -44,15 +47,14 @@ async fn a_put_whose_reply_is_lost_is_ambiguous_and_not_repeated() {
     for store in Store::both() {
         let (proxy, rows, order) = proxied(&store, LONG).await;
         let key = fresh("lost");
-        *order.lock().unwrap() = Some(("PUT", Fault::LoseReply));
-        let before = proxy.seen().forwarded.load(Ordering::Relaxed);
+        *order.lock().unwrap() = Some(("PUT", Trouble::LoseAnswer));
         let error = rows.put(&key, Expect::Absent, "x".into()).await.unwrap_err();
         assert_eq!((error.kind(), error.is_ambiguous()), (ErrorKind::Unavailable, true), "{error:?}");
-        assert_eq!(proxy.seen().forwarded.load(Ordering::Relaxed) - before, 1, "the client repeated a put");
+        assert_eq!(proxy.troubled("PUT"), 1, "the client repeated a put");
         *order.lock().unwrap() = None;
         assert_eq!(&rows.get(&key).await.unwrap().unwrap().value[..], b"x", "it was stored all the same");
         assert_eq!(rows.put(&key, Expect::Absent, "x".into()).await.unwrap(), Put::Refused, "as R3 says");
-        *order.lock().unwrap() = Some(("DELETE", Fault::LoseReply));
+        *order.lock().unwrap() = Some(("DELETE", Trouble::LoseAnswer));
         // Azure deletes by a request of its own; S3 by a batch, which is posted.
         let deleted = rows.delete(&key).await;
         if let Err(error) = &deleted {
@@ -79,11 +81,11 @@ async fn statuses_are_kinds_and_say_whether_something_may_be_stored() {
         let key = fresh("status");
         let mut requests = 0;
         for (status, kind, ambiguous) in expected {
-            *order.lock().unwrap() = Some(("PUT", Fault::Answer(status)));
+            *order.lock().unwrap() = Some(("PUT", Trouble::Refuse(status, "Planned")));
             let error = rows.put(&key, Expect::Absent, "x".into()).await.unwrap_err();
             assert_eq!((error.kind(), error.is_ambiguous()), (kind, ambiguous), "{status}: {error:?}");
             assert!(error.to_string().contains(&format!("HTTP {status}")), "{error}");
-            *order.lock().unwrap() = Some(("GET", Fault::Answer(status)));
+            *order.lock().unwrap() = Some(("GET", Trouble::Refuse(status, "Planned")));
             if status != 404 {
                 let error = rows.get(&key).await.unwrap_err();
                 assert!(error.kind() == kind && !error.is_ambiguous(), "{status}: {error:?}");
@@ -91,7 +93,7 @@ async fn statuses_are_kinds_and_say_whether_something_may_be_stored() {
             }
             requests += 1;
         }
-        assert_eq!(proxy.seen().answered.load(Ordering::Relaxed), requests, "the client repeated a request");
+        assert_eq!(troubled(&proxy), requests, "the client repeated a request");
         *order.lock().unwrap() = None;
         assert_eq!(rows.get(&key).await.unwrap(), None);
     }
@@ -104,7 +106,7 @@ async fn what_is_never_answered_ends_at_its_deadline() {
         let (proxy, rows, order) = proxied(&store, timeout).await;
         let key = fresh("stalled");
         for method in ["PUT", "GET"] {
-            *order.lock().unwrap() = Some((method, Fault::Stall));
+            *order.lock().unwrap() = Some((method, Trouble::Stall));
             let start = Instant::now();
             let error = match method {
                 "PUT" => rows.put(&key, Expect::Absent, "x".into()).await.map(drop).unwrap_err(),
@@ -115,7 +117,7 @@ async fn what_is_never_answered_ends_at_its_deadline() {
         }
         let error = rows.versions(&key).await.unwrap_err();
         assert_eq!((error.kind(), error.is_ambiguous()), (ErrorKind::Unavailable, false), "{error:?}");
-        assert_eq!(proxy.seen().stalled.load(Ordering::Relaxed), 3);
+        assert_eq!(troubled(&proxy), 3);
     }
 }
 
@@ -142,11 +144,11 @@ async fn eight_writers_through_a_bad_network_lose_no_update() {
     for store in Store::both() {
         // Every seventh reply is lost, every eleventh request is answered 503 and not seen by the server.
         let count = AtomicU64::new(0);
-        let proxy = Proxy::start(store.server, move |method| match count.fetch_add(1, Ordering::Relaxed) {
-            0 => Fault::Pass, // the probe of the opening
-            number if method == "PUT" && number % 7 == 0 => Fault::LoseReply,
-            number if number % 11 == 0 => Fault::Answer(503),
-            _ => Fault::Pass,
+        let proxy = Proxy::start(store.server, move |call| match count.fetch_add(1, Ordering::Relaxed) {
+            0 => None, // the probe of the opening
+            number if call.operation == "PUT" && number % 7 == 0 => Some(Trouble::LoseAnswer),
+            number if number % 11 == 0 => Some(Trouble::Refuse(503, "Planned")),
+            _ => None,
         })
         .await;
         let rows = open(&store.url, &store.options(proxy.address())).await.unwrap();
@@ -163,7 +165,9 @@ async fn eight_writers_through_a_bad_network_lose_no_update() {
         writers.join_all().await;
         let row = store.open().await.get(&key).await.unwrap();
         assert_eq!(counter::read(row.as_ref(), WRITERS), [ADDED; WRITERS]);
-        let (lost, answered) = (&proxy.seen().lost, &proxy.seen().answered);
-        assert!(lost.load(Ordering::Relaxed) > 5 && answered.load(Ordering::Relaxed) > 5, "{:?}", proxy.seen());
+        let seen = proxy.seen();
+        let lost = seen.iter().filter(|(_, trouble)| *trouble == Some(Trouble::LoseAnswer)).count();
+        let refused = troubled(&proxy) - lost;
+        assert!(lost > 5 && refused > 5, "{lost} answers lost, {refused} calls refused");
     }
 }

@@ -14,6 +14,10 @@ const LARGEST: usize = 16 << 20;
 pub(super) struct Head(String);
 
 impl Head {
+    pub(super) fn method(&self) -> &str {
+        self.0.split(' ').next().unwrap_or_default()
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&str> {
         let mut fields = self.0.lines().filter_map(|line| line.split_once(':'));
         fields.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())

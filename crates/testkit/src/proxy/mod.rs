@@ -1,8 +1,8 @@
 //! A proxy before a service that speaks HTTP, and that does to it what networks and services do.
 //!
-//! It knows the operations of AWS: those of SQS, Kinesis and DynamoDB by their header, those of SNS by their form. A plan
-//! says for each call what becomes of it; what was asked, and what was done to it, is kept. Signatures are not made
-//! anew, so that the service must not check them: an emulator's do not.
+//! It knows the operations of AWS: those of SQS, Kinesis and DynamoDB by their header, those of SNS by their form. Others
+//! are called by their method. A plan says for each call what becomes of it; what was asked, and what was done to it, is
+//! kept. Signatures are not made anew, so that the service must not check them: an emulator's do not.
 
 mod http;
 mod mask;
@@ -45,7 +45,7 @@ pub enum Trouble {
 /// A call to the service.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// What it asks for, as the service calls it: `SendMessageBatch`.
+    /// What it asks for, as the service calls it: `SendMessageBatch`, or the method: `PUT`.
     pub operation: String,
     /// Its body.
     pub body: Bytes,
@@ -153,7 +153,7 @@ fn operation(head: &Head, body: &[u8]) -> String {
         return target.rsplit('.').next().unwrap_or_default().to_owned();
     }
     let form = String::from_utf8_lossy(body);
-    form.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or_default().to_owned()
+    form.split('&').find_map(|pair| pair.strip_prefix("Action=")).unwrap_or(head.method()).to_owned()
 }
 
 /// An error, as services of JSON and of forms say it.
