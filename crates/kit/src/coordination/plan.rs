@@ -88,6 +88,19 @@ impl Advice {
         matches!(self.read, Read::Missing(_))
     }
 
+    fn is_at(&self, version: &Version) -> bool {
+        matches!(&self.read, Read::Known(known, _) if known == version)
+    }
+
+    /// Once planned, whoever finds that one is finished drops it, and nobody adds it again.
+    fn drop_planned(&mut self) {
+        if let Read::Known(_, plan) = &self.read
+            && !planted!("additions-for-ever")
+        {
+            self.additions.retain(|partition| !plan.parts.contains_key(partition));
+        }
+    }
+
     pub(super) fn polled(&mut self) {
         self.patience += 1;
     }
@@ -101,6 +114,10 @@ impl Advice {
 impl Machine {
     /// The plan was read.
     pub(super) fn plan_read(&mut self, row: Option<Row>) {
+        if row.as_ref().is_some_and(|row| self.advice.is_at(&row.version)) {
+            self.advice.drop_planned();
+            return; // as mostly: nothing to decode
+        }
         let read = match row {
             None => Read::Missing(Expect::Absent),
             Some(row) => match decode::<PlanRow>(&row.value) {
@@ -120,16 +137,11 @@ impl Machine {
             (Read::Missing(before), Read::Missing(after)) => before != after,
             _ => true,
         };
-        if let Read::Known(_, plan) = &read
-            && !planted!("additions-for-ever")
-        {
-            // Once planned, whoever finds that one is finished drops it, and nobody adds it again.
-            self.advice.additions.retain(|partition| !plan.parts.contains_key(partition));
-        }
         if changed {
             self.advice.patience = 0;
             self.advice.surveyed = false;
             self.advice.read = read;
+            self.advice.drop_planned();
             self.go_on();
         }
     }
