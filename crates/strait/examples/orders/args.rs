@@ -10,11 +10,12 @@ use lexopt::{
 pub(crate) const USAGE: &str = "\
 Sends real orders through four services, and checks what becomes of them.
 
-usage: orders [--orders FILE] [--config FILE] [--members N] [--accident N] [--apart] [--json] [--dump DIR]
-       orders --join [--config FILE] [--members N]
+usage: orders [--orders FILE] [--config FILE]... [--members N] [--accident N] [--apart] [--json] [--dump DIR]
+       orders --join [--config FILE]... [--members N]
 
   --orders FILE   order_id,customer_id,date,items,dollars (default: the first 10,000 of CDNOW, which come along)
-  --config FILE   where the channels are (default: the memory backend; ORDERS_SHAPE=queue makes them queues)
+  --config FILE   where the channels are; of several files later ones win (default: the memory backend;
+                  ORDERS_SHAPE=queue makes them queues)
   --members N     members of each group (default: 3)
   --accident N    abort the first member of each group after N messages of the group (default: 1000; 0: never)
   --apart         leave payment and shipping to other processes, that --join
@@ -28,7 +29,7 @@ exit status: 0, or 1 if anything was lost, out of order or wrong, or 2 if asked 
 #[derive(Debug, Default)]
 pub(crate) struct Args {
     pub(crate) orders: Option<PathBuf>,
-    pub(crate) config: Option<PathBuf>,
+    pub(crate) config: Vec<PathBuf>,
     pub(crate) members: usize,
     pub(crate) accident: u64,
     pub(crate) apart: bool,
@@ -43,7 +44,7 @@ pub(crate) fn parse(mut parser: Parser) -> Result<Option<Args>, lexopt::Error> {
     while let Some(argument) = parser.next()? {
         match argument {
             Long("orders") => args.orders = Some(parser.value()?.into()),
-            Long("config") => args.config = Some(parser.value()?.into()),
+            Long("config") => args.config.push(parser.value()?.into()),
             Long("members") => args.members = parser.value()?.parse_with(members)?,
             Long("accident") => args.accident = parser.value()?.parse()?,
             Long("apart") => args.apart = true,

@@ -116,11 +116,11 @@ async fn run(args: &Args) -> Result<Report, Error> {
 /// The channels that the configuration names: on what is compiled in, or on a log that processes share.
 fn open(args: &Args) -> Result<Bus, Error> {
     let builder = Bus::builder(strait::enabled().with(Served));
-    Ok(match &args.config {
-        Some(file) => builder.files(file.as_path()),
-        None => builder.text("strait.toml", CONFIG),
-    }
-    .build()?)
+    let builder = match &args.config[..] {
+        [] => builder.text("strait.toml", CONFIG),
+        files => files.iter().fold(builder, |builder, file| builder.files(file.as_path())),
+    };
+    Ok(builder.build()?)
 }
 
 /// Makes a folder that must not be there yet, or be empty.

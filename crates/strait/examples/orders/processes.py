@@ -74,6 +74,42 @@ def until(said, name, count):
             return
 
 
+def configured(files):
+    return [argument for file in files for argument in ("--config", file)]
+
+
+def joining(program, files):
+    """The command of a member."""
+    return [program, "--join", "--members", "1", *configured(files)]
+
+
+def place(program, orders, files, dump, members=3):
+    """The process that places the orders, and looks after them."""
+    command = [program, "--apart", "--json", "--orders", orders, "--dump", dump, "--members", str(members)]
+    command += configured(files)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def judge(main, orders, dump):
+    """Waits until all orders are done. What was wrong with the run, or None."""
+    line, _ = main.communicate(timeout=300)
+    print(line.strip())
+    if main.returncode != 0:
+        return f"the run ended with {main.returncode}"
+    report = json.loads(line)
+    if report["lost"] or report["out_of_order"]:
+        return "something is lost or out of order"
+    checked = subprocess.run([sys.executable, HERE / "check.py", "--apart", orders, dump], check=False)
+    return None if checked.returncode == 0 else "the check of the dump failed"
+
+
+def end(processes):
+    for process in processes:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
 def run(program, server, orders, folder):
     served = subprocess.Popen([server], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     members = []
@@ -81,14 +117,10 @@ def run(program, server, orders, folder):
         config, dump, orders = folder / "strait.toml", folder / "dump", more(orders, folder / "orders.csv")
         config.write_text(configuration(served.stdout.readline().strip(), folder / "leases"))
         said = queue.Queue()
-        join = [program, "--join", "--members", "1", "--config", config]
+        join = joining(program, [config])
         members = [Member(name, join, said) for name in ("killed", "frozen", "stopped")]
         killed, frozen, stopped = members
-        main = subprocess.Popen(
-            [program, "--apart", "--json", "--orders", orders, "--config", config, "--dump", dump],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        main = place(program, orders, [config], dump)
         until(said, "killed", 100)
         killed.end(signal.SIGKILL)
         until(said, "frozen", 100)
@@ -104,26 +136,17 @@ def run(program, server, orders, folder):
         if main.poll() is not None:
             return "the orders were done before the frozen process went on"
         frozen.process.send_signal(signal.SIGCONT)
-        line, _ = main.communicate(timeout=300)
-        print(line.strip())
-        if main.returncode != 0:
-            return f"the run ended with {main.returncode}"
+        if reason := judge(main, orders, dump):
+            return reason
         for member in (frozen, members[-1]):
             status = member.end(signal.SIGTERM)
             if status != 0:
                 return f"the {member.name} process ended with {status}"
-        report = json.loads(line)
-        if report["lost"] or report["out_of_order"]:
-            return "something is lost or out of order"
-        checked = subprocess.run([sys.executable, HERE / "check.py", "--apart", orders, dump], check=False)
-        return None if checked.returncode == 0 else "the check of the dump failed"
+        return None
     except (queue.Empty, subprocess.TimeoutExpired):
         return "it does not go on"
     finally:
-        for process in [member.process for member in members] + [served]:
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+        end([member.process for member in members] + [served])
 
 
 def main(arguments):
