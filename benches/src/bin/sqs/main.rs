@@ -1,0 +1,167 @@
+//! `sqs [--rounds N] [--messages N] [CASE ...]`: what Strait adds to the SDK of SQS, before a stub that answers at once,
+//! in a process of its own.
+//!
+//! Each round runs the case by Strait and by hand, taking turns in who is first, on one thread. Prints medians of both,
+//! and the median, the lowest and the highest of the ratios of each round; then how many messages the requests had.
+
+#![allow(clippy::print_stdout, reason = "a program whose result is a table")]
+
+mod gauge;
+mod ours;
+mod raw;
+mod stub;
+
+use std::{env, error::Error, sync::Arc};
+
+use gauge::{Gauge, Taken};
+use strait_config::Secret;
+use strait_sqs::{Access, Client};
+use stub::{Counts, Stub};
+use tokio::runtime::Builder;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+/// What the queue is called.
+const QUEUE: &str = "bench";
+/// How many send one message each and wait for it.
+const CALLERS: usize = 64;
+
+/// A case: by Strait, and by hand.
+const CASES: [(&str, Way, Way); 5] = [
+    ("work", Way::Work, Way::RawWork { bare: false }),
+    ("work-bare", Way::Work, Way::RawWork { bare: true }),
+    ("send", Way::Send, Way::RawSend { bare: false }),
+    ("send-bare", Way::Send, Way::RawSend { bare: true }),
+    ("send-single", Way::SendSingle, Way::RawSendSingle),
+];
+
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Work,
+    RawWork { bare: bool },
+    Send,
+    RawSend { bare: bool },
+    SendSingle,
+    RawSendSingle,
+}
+
+struct Plan {
+    rounds: usize,
+    messages: usize,
+    cases: Vec<String>,
+}
+
+fn main() -> Result<()> {
+    if env::args().nth(1).as_deref() == Some(stub::WORD) {
+        return Ok(stub::serve()?);
+    }
+    let plan = plan(env::args().skip(1))?;
+    let stub = Stub::start()?;
+    println!("{} rounds of {} messages of 1 KiB, one thread\n", plan.rounds, plan.messages);
+    println!("{:<12} {:>25} {:>25} {:>25} {:>25}", "", "us/message", "x throughput", "us CPU/message", "x CPU");
+    for (name, ours, raw) in CASES {
+        if plan.cases.is_empty() || plan.cases.iter().any(|case| case == name) {
+            measure(name, &plan, &stub, ours, raw)?;
+        }
+    }
+    Ok(())
+}
+
+fn plan(mut arguments: impl Iterator<Item = String>) -> Result<Plan> {
+    let mut plan = Plan { rounds: 15, messages: 50_000, cases: Vec::new() };
+    while let Some(argument) = arguments.next() {
+        let mut number = || -> Result<usize> { Ok(arguments.next().ok_or("a number is missing")?.parse()?) };
+        match argument.as_str() {
+            "--rounds" => plan.rounds = number()?,
+            "--messages" => plan.messages = number()?,
+            case if CASES.iter().any(|(name, ..)| *name == case) => plan.cases.push(argument),
+            other => return Err(format!("{other}: there is no such case").into()),
+        }
+    }
+    Ok(plan)
+}
+
+fn measure(name: &str, plan: &Plan, stub: &Stub, ours: Way, raw: Way) -> Result<()> {
+    let (mut pairs, mut requests) = (Vec::new(), [Counts::new(), Counts::new()]);
+    for round in 0..plan.rounds {
+        let mut pair = [None; 2];
+        for turn in [round % 2, 1 - round % 2] {
+            let way = [ours, raw][turn];
+            // Fewer of what takes long.
+            let messages = if matches!(way, Way::RawSendSingle) { plan.messages / 8 } else { plan.messages };
+            pair[turn] = Some(once(way, messages, stub)?);
+            for (operation, (calls, messages)) in stub.counts()? {
+                let count = requests[turn].entry(operation).or_default();
+                *count = (count.0 + calls, count.1 + messages);
+            }
+        }
+        if let [Some(ours), Some(raw)] = pair {
+            pairs.push((ours, raw));
+        }
+    }
+    let each = |part: fn(&Taken) -> f64| {
+        let (mut ours, mut raw): (Vec<_>, Vec<_>) = pairs.iter().map(|(ours, raw)| (part(ours), part(raw))).unzip();
+        format!("{:.1} / {:.1}", median(&mut ours), median(&mut raw))
+    };
+    let ratio = |of: fn(&Taken, &Taken) -> f64| {
+        let mut ratios: Vec<_> = pairs.iter().map(|(ours, raw)| of(ours, raw)).collect();
+        let median = median(&mut ratios); // sorts them
+        format!("{median:.3} ({:.3}-{:.3})", ratios[0], ratios[ratios.len() - 1])
+    };
+    println!(
+        "{name:<12} {:>25} {:>25} {:>25} {:>25}",
+        each(|taken| taken.time),
+        ratio(|ours, raw| raw.time / ours.time),
+        each(|taken| taken.processor),
+        ratio(|ours, raw| ours.processor / raw.processor),
+    );
+    for (who, counts) in ["ours", "by hand"].iter().zip(requests) {
+        for (operation, (calls, messages)) in counts.iter().filter(|(_, (_, messages))| *messages > 0) {
+            println!("{:<12} {who}: {calls} {operation} of {:.2}", "", ratio_of(*messages, *calls));
+        }
+    }
+    Ok(())
+}
+
+/// On a runtime of its own, so that nothing of the run before is left.
+fn once(way: Way, messages: usize, stub: &Stub) -> Result<Taken> {
+    let gauge = Arc::new(Gauge::new(messages));
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let counted = Arc::clone(&gauge);
+    let endpoint = stub.endpoint();
+    let task = async move {
+        let client = connect(endpoint).await?;
+        let sdk = client.sqs().clone();
+        match way {
+            Way::Work => ours::work(client, counted).await?,
+            Way::Send => ours::send(client, counted).await?,
+            Way::SendSingle => ours::send_single(client, counted).await?,
+            Way::RawWork { bare } => raw::work(sdk, counted, bare).await?,
+            Way::RawSend { bare } => raw::send(sdk, counted, bare).await?,
+            Way::RawSendSingle => raw::send_single(sdk, counted).await?,
+        }
+        Result::Ok(())
+    };
+    runtime.block_on(async { tokio::spawn(task).await })??;
+    gauge.taken().ok_or_else(|| "it ended before all were seen".into())
+}
+
+/// The same client for both: without retries of its own, so that these cost nothing.
+async fn connect(endpoint: String) -> Result<Client> {
+    let mut access = Access::default();
+    access.region = Some("us-east-1".to_owned());
+    access.endpoint = Some(endpoint);
+    access.keys = Some((Secret::new("test"), Secret::new("test")));
+    Ok(Client::connect(&access).await?)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
+fn ratio_of(messages: u64, calls: u64) -> f64 {
+    messages as f64 / calls as f64
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
+}
