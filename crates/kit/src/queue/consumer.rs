@@ -84,19 +84,31 @@ impl<Q: Queue> QueueConsumer<Q> {
         &self.shared.queue
     }
 
-    /// Ends the polls. What they still bring in time is not ours to keep.
+    /// Ends the polls. What they still bring in time is not ours to keep; what comes after its lease, as to a process that
+    /// was frozen, is not even ours to give back.
     async fn last_polls(&self) -> Vec<Q::Handle> {
         let mut polls = self.polls.lock().await;
         let end = Instant::now() + self.shared.settings.last_polls;
         let mut handles = Vec::new();
         while polls.are_under_way() {
             match timeout_at(end, polls.next()).await {
-                Ok((_, batch)) => handles.extend(batch.into_iter().flatten().map(|leased| leased.handle)),
+                Ok((sent, batch)) if self.is_ours(sent) => {
+                    handles.extend(batch.into_iter().flatten().map(|leased| leased.handle));
+                }
+                Ok(_) => {}
                 Err(_) => break,
             }
         }
         polls.clear();
         handles
+    }
+
+    /// Whether what a poll brought that was sent then is still leased.
+    fn is_ours(&self, sent: Instant) -> bool {
+        match self.shared.queue.keeping() {
+            Keeping::Ours { lease, .. } => Instant::now() < sent + lease,
+            Keeping::Provider { .. } => true,
+        }
     }
 
     fn enter(&self, mut batch: Vec<Leased<Q::Handle>>, sent: Instant) -> Vec<Received> {
@@ -209,7 +221,7 @@ impl<Q: Queue> Consumer for QueueConsumer<Q> {
         if self.closed.send_replace(true) {
             return Ok(());
         }
-        let mut handles = self.shared.held().drain();
+        let mut handles = self.shared.held().drain(Instant::now().into_std());
         handles.extend(self.last_polls().await);
         let released = if handles.is_empty() { Vec::new() } else { self.shared.queue.release(&handles).await };
         let failed = released.into_iter().find_map(|outcome| outcome.err().filter(|error| !is_gone(error)));

@@ -171,10 +171,12 @@ impl<H: Clone> Held<H> {
         }
     }
 
-    /// Gives up everything, oldest first.
-    pub(super) fn drain(&mut self) -> Vec<H> {
+    /// Gives up everything, and returns what is still ours at `now`, oldest first. What has ended may be somebody else's
+    /// by now, and on some providers giving it back would take it from them.
+    pub(super) fn drain(&mut self, now: Instant) -> Vec<H> {
         let leases = mem::replace(&mut self.leases, Leases::new());
-        let mut held: Vec<_> = leases.iter().filter(|(_, lease)| !lease.gone).collect();
+        let ours = |lease: &Lease<H>| !lease.gone && lease.grant.until().is_none_or(|until| now < until);
+        let mut held: Vec<_> = leases.iter().filter(|(_, lease)| ours(lease)).collect();
         held.sort_unstable_by_key(|(token, _)| token.entry);
         held.into_iter().map(|(_, lease)| lease.handle()).collect()
     }

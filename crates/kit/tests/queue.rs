@@ -1,0 +1,106 @@
+//! The engine of queues, where it closes late: what is no longer leased is nobody's to give back.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use strait_core::{Budget, Consumer as _, Guarantees, Message, Origin, Received, Result};
+use strait_kit::{Keeping, Leased, Queue, QueueConsumer, QueueSettings};
+use tokio::{
+    sync::Notify,
+    time::{advance, timeout},
+};
+
+const LEASE: Duration = Duration::from_secs(10);
+
+/// Answers polls when it is told to, and remembers what is given back.
+#[derive(Clone, Debug, Default)]
+struct Slow {
+    answer: Arc<Notify>,
+    released: Arc<Mutex<Vec<u32>>>,
+}
+
+impl Queue for Slow {
+    type Handle = u32;
+
+    fn guarantees(&self) -> Guarantees {
+        Guarantees::new("slow", "orders")
+    }
+
+    fn keeping(&self) -> Keeping {
+        Keeping::Ours { lease: LEASE, longest: 100 * LEASE }
+    }
+
+    fn counts_deliveries(&self) -> bool {
+        true
+    }
+
+    async fn receive(&self, _: Budget) -> Result<Vec<Leased<u32>>> {
+        self.answer.notified().await;
+        Ok(vec![Leased { message: Message::new("1"), handle: 7, origin: Origin::new(1_u64), grant: None }])
+    }
+
+    async fn delete(&self, handles: &[u32]) -> Vec<Result<()>> {
+        vec![Ok(()); handles.len()]
+    }
+
+    async fn extend(&self, handles: &[u32]) -> Vec<Result<()>> {
+        vec![Ok(()); handles.len()]
+    }
+
+    async fn release(&self, handles: &[u32]) -> Vec<Result<()>> {
+        self.released.lock().unwrap().extend(handles);
+        vec![Ok(()); handles.len()]
+    }
+
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+fn open() -> (Slow, QueueConsumer<Slow>) {
+    let slow = Slow::default();
+    let mut settings = QueueSettings::default();
+    (settings.last_polls, settings.sweep) = (LEASE, 100 * LEASE); // nothing ends what is held but the close
+    (slow.clone(), QueueConsumer::new(slow, settings))
+}
+
+async fn receive(consumer: &QueueConsumer<Slow>) -> Result<Vec<Received>> {
+    consumer.receive(Budget::new(1, 1 << 20)).await
+}
+
+/// What is given back when a close finds a poll under way for so long, that is answered then.
+async fn given_back_of_a_poll(under_way: Duration) -> Vec<u32> {
+    let (slow, consumer) = open();
+    assert!(timeout(under_way, receive(&consumer)).await.is_err());
+    slow.answer.notify_one();
+    // The next poll is never answered: the close gives up on it.
+    consumer.close().await.unwrap();
+    slow.released.lock().unwrap().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_last_poll_brings_is_given_back_within_its_lease_only() {
+    assert_eq!(given_back_of_a_poll(LEASE / 2).await, [7]);
+    assert_eq!(given_back_of_a_poll(2 * LEASE).await, [0; 0]);
+}
+
+/// What is given back when a process closes that did nothing for so long.
+async fn given_back_of_what_is_held(frozen: Duration) -> Vec<u32> {
+    let (slow, consumer) = open();
+    slow.answer.notify_one();
+    let received = receive(&consumer).await.unwrap();
+    advance(frozen).await;
+    consumer.close().await.unwrap();
+    drop(received);
+    slow.released.lock().unwrap().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_is_given_back_within_its_lease_only() {
+    assert_eq!(given_back_of_what_is_held(LEASE / 10).await, [7]);
+    assert_eq!(given_back_of_what_is_held(2 * LEASE).await, [0; 0]);
+}
