@@ -11,7 +11,10 @@ use signal_hook::{
 };
 use strait_emulators::{Emulator, Running};
 
-use crate::step::{Steps, cargo};
+use crate::{
+    orders,
+    step::{Steps, cargo},
+};
 
 /// Installs those that are named, or all.
 pub(crate) fn install(names: &[&str]) -> Result<(), String> {
@@ -65,11 +68,18 @@ pub(crate) fn test(steps: &mut Steps) -> Result<(), String> {
         }
         Ok(())
     })?;
-    let mut tests = cargo(["test", "--package", "integration-tests", "--features", "emulators"]);
+    let mut tests = cargo(["test"]);
     // They wait for leases to end, on the clock on the wall: many at once take as long as the longest.
-    tests.env("RUST_TEST_THREADS", "24");
-    steps.run("tests against emulators", tests.envs(running.iter().flat_map(variables)))
+    tests.args(SELECTION).env("RUST_TEST_THREADS", "24");
+    steps.run("tests against emulators", tests.envs(running.iter().flat_map(variables)))?;
+    let mut build = cargo(["build", "--example", "orders"]);
+    steps.run("build of the example for services", build.args(SELECTION))?;
+    orders::killed(steps, "sqs.toml", running.iter().flat_map(variables))
 }
+
+/// Of both commands, so that what they share is built once.
+const SELECTION: [&str; 6] =
+    ["--package", "integration-tests", "--package", "strait", "--features", "integration-tests/emulators,strait/sqs"];
 
 fn variables(running: &Running) -> Vec<(&'static str, String)> {
     running.emulator().variables(running.port())

@@ -22,11 +22,26 @@ pub(crate) fn check(steps: &mut Steps, shape: &str) -> Result<(), String> {
 pub(crate) fn processes(steps: &mut Steps) -> Result<(), String> {
     let mut server = cargo(["build", "--release", "--package", "strait-testkit", "--features", "served"]);
     steps.run("build of the log server", server.args(["--bin", "log-server"]))?;
-    let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    let release = target.join("release");
+    let release = target().join("release");
     let mut run = Command::new("python3");
     run.arg(format!("{EXAMPLE}/processes.py")).arg(release.join("examples/orders")).arg(release.join("log-server"));
     steps.run("orders in several processes", run.arg(format!("{EXAMPLE}/data/orders-10000.csv")))
+}
+
+/// Runs 2,000 orders on a service that these variables find, with a process killed on the way. The example is built.
+pub(crate) fn killed(
+    steps: &mut Steps,
+    service: &str,
+    variables: impl Iterator<Item = (&'static str, String)>,
+) -> Result<(), String> {
+    let mut run = Command::new("python3");
+    run.arg(format!("{EXAMPLE}/killed.py")).arg(target().join("debug/examples/orders"));
+    run.args([&format!("{EXAMPLE}/data/orders-10000.csv"), "2000", &format!("{EXAMPLE}/{service}")]);
+    steps.run(&format!("orders on {service}, a process killed"), run.envs(variables))
+}
+
+fn target() -> PathBuf {
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
 }
 
 /// Shows that the script finds what is wrong.
