@@ -71,8 +71,10 @@ impl<Q: Queue> Shared<Q> {
 impl<Q: Queue> QueueConsumer<Q> {
     /// Consumes `queue`. Must be called inside a Tokio runtime.
     pub fn new(queue: Q, settings: QueueSettings) -> Self {
-        let ordered = queue.guarantees().ordering == Ordering::Key;
-        let polls = AsyncMutex::new(Polls::new(settings.pollers.max(1), settings.per_poll.max(1)));
+        let guarantees = queue.guarantees();
+        let ordered = guarantees.ordering == Ordering::Key;
+        let polls = Polls::new(settings.pollers.max(1), settings.per_poll.max(1), guarantees.message_bytes);
+        let polls = AsyncMutex::new(polls);
         let shared = Arc::new(Shared { queue, settings, held: Mutex::new(Held::new(ordered)) });
         let closed = watch::Sender::new(false);
         tokio::spawn(keep(Arc::clone(&shared), closed.subscribe()));

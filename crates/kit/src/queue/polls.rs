@@ -19,14 +19,20 @@ pub(super) struct Polls<H> {
     most: usize,
     /// How many messages each may bring.
     each: usize,
+    /// What there must be room for, for another poll beside those under way.
+    whole: Budget,
 }
 
 impl<H: 'static> Polls<H> {
-    pub(super) fn new(most: usize, each: usize) -> Self {
-        Self { under_way: FuturesUnordered::new(), messages: 0, bytes: 0, wanted: 1, most, each }
+    /// At most so many polls, each of so many messages at most, of which none is larger than that.
+    pub(super) fn new(most: usize, each: usize, message_bytes: usize) -> Self {
+        let known = |most: usize| if most == usize::MAX { 1 } else { most };
+        let whole = Budget::new(known(each), known(known(each).saturating_mul(message_bytes)));
+        Self { under_way: FuturesUnordered::new(), messages: 0, bytes: 0, wanted: 1, most, each, whole }
     }
 
-    /// Starts polls until there are as many as are wanted, or the budget is spoken for.
+    /// Starts polls until there are as many as are wanted, or the budget is spoken for. Where a poll brings a few messages
+    /// only, requests are what costs: what is left of the budget is kept until it is enough for a whole one.
     pub(super) fn top_up<F>(&mut self, budget: Budget, poll: impl Fn(Budget) -> F)
     where
         F: Future<Output = Result<Vec<Leased<H>>>> + Send + 'static,
@@ -35,10 +41,14 @@ impl<H: 'static> Polls<H> {
             let missing = self.wanted - self.under_way.len();
             let (messages, bytes) =
                 (budget.messages.saturating_sub(self.messages), budget.bytes.saturating_sub(self.bytes));
-            if (messages == 0 || bytes == 0) && !self.under_way.is_empty() {
+            let whole = self.whole;
+            if (messages < whole.messages || bytes < whole.bytes) && !self.under_way.is_empty() {
                 return;
             }
-            let share = Budget::new(messages.div_ceil(missing).clamp(1, self.each), bytes.div_ceil(missing).max(1));
+            let share = Budget::new(
+                messages.div_ceil(missing).max(whole.messages.min(messages)).clamp(1, self.each),
+                bytes.div_ceil(missing).max(whole.bytes.min(bytes)).max(1),
+            );
             self.messages += share.messages;
             self.bytes += share.bytes;
             let sent = Instant::now();
@@ -80,5 +90,39 @@ impl<H> std::fmt::Debug for Polls<H> {
             .field("under_way", &self.under_way.len())
             .field("wanted", &self.wanted)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    /// The budgets of the polls that are started when as many as may be are wanted.
+    fn started(mut polls: Polls<()>, budget: Budget) -> Vec<(usize, usize)> {
+        let started = RefCell::new(Vec::new());
+        polls.wanted = polls.most;
+        polls.top_up(budget, |share| {
+            started.borrow_mut().push((share.messages, share.bytes));
+            std::future::pending()
+        });
+        started.into_inner()
+    }
+
+    #[test]
+    fn a_budget_is_shared_among_whole_polls() {
+        let few = || Polls::new(8, 10, 100);
+        assert_eq!(started(few(), Budget::new(1000, 8000)), [(10, 1000); 8]);
+        assert_eq!(started(few(), Budget::new(1000, 3999)), [(10, 1000), (10, 1000), (10, 1000)]);
+        assert_eq!(started(few(), Budget::new(25, 80_000)).iter().map(|share| share.0).collect::<Vec<_>>(), [10, 10]);
+        assert_eq!(started(few(), Budget::new(3, 50)), [(3, 50)], "there is none that might bring more");
+        assert_eq!(started(few(), Budget::new(0, 0)), [(1, 1)], "one is always under way");
+    }
+
+    #[test]
+    fn where_a_poll_brings_whatever_is_asked_for_they_share_alike() {
+        assert_eq!(started(Polls::new(2, usize::MAX, usize::MAX), Budget::new(10, 10)), [(5, 5), (5, 5)]);
+        assert_eq!(started(Polls::new(2, 10, usize::MAX), Budget::new(100, 10)), [(10, 5), (10, 5)]);
     }
 }
