@@ -1,8 +1,9 @@
-//! `sqs [--rounds N] [--messages N] [CASE ...]`: what Strait adds to the SDK of SQS, before a stub that answers at once,
-//! in a process of its own.
+//! `sqs [--rounds N] [--messages N] [--bytes N] [--callers N] [--only ours|hand] [CASE ...]`: what Strait adds to the SDK
+//! of SQS, before a stub that answers at once, in a process of its own.
 //!
 //! Each round runs the case by Strait and by hand, taking turns in who is first, on one thread. Prints medians of both,
 //! and the median, the lowest and the highest of the ratios of each round; then how many messages the requests had.
+//! `--only` is for a profiler: it runs one of the two, and prints nothing.
 
 #![allow(clippy::print_stdout, reason = "a program whose result is a table")]
 
@@ -23,16 +24,17 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// What the queue is called.
 const QUEUE: &str = "bench";
-/// How many send one message each and wait for it.
-const CALLERS: usize = 64;
+
+const WHO: [&str; 2] = ["ours", "hand"];
 
 /// A case: by Strait, and by hand.
-const CASES: [(&str, Way, Way); 5] = [
+const CASES: [(&str, Way, Way); 6] = [
     ("work", Way::Work, Way::RawWork { bare: false }),
     ("work-bare", Way::Work, Way::RawWork { bare: true }),
     ("send", Way::Send, Way::RawSend { bare: false }),
     ("send-bare", Way::Send, Way::RawSend { bare: true }),
-    ("send-single", Way::SendSingle, Way::RawSendSingle),
+    ("single", Way::SendSingle, Way::RawSendSingle),
+    ("pipelined", Way::Send, Way::RawSendSingle),
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -45,19 +47,41 @@ enum Way {
     RawSendSingle,
 }
 
+/// What is sent, and by how many.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    /// Text, which is a body as it is.
+    payload: &'static str,
+    /// How many send one message each and wait for it.
+    callers: usize,
+}
+
+impl Load {
+    fn new(bytes: usize, callers: usize) -> Self {
+        Self { payload: "x".repeat(bytes).leak(), callers }
+    }
+}
+
 struct Plan {
     rounds: usize,
     messages: usize,
+    load: Load,
+    /// Which of the two alone.
+    only: Option<usize>,
     cases: Vec<String>,
 }
 
 fn main() -> Result<()> {
-    if env::args().nth(1).as_deref() == Some(stub::WORD) {
-        return Ok(stub::serve()?);
+    let mut arguments = env::args().skip(1).peekable();
+    if arguments.next_if(|argument| argument == stub::WORD).is_some() {
+        let bytes = arguments.next().ok_or("how large messages are is missing")?.parse()?;
+        return Ok(stub::serve(Load::new(bytes, 0).payload)?);
     }
-    let plan = plan(env::args().skip(1))?;
-    let stub = Stub::start()?;
-    println!("{} rounds of {} messages of 1 KiB, one thread\n", plan.rounds, plan.messages);
+    let plan = plan(arguments)?;
+    let Load { payload, callers } = plan.load;
+    let stub = Stub::start(payload.len())?;
+    let (rounds, messages) = (plan.rounds, plan.messages);
+    println!("{rounds} rounds of {messages} messages of {} bytes, one thread, {callers} callers\n", payload.len());
     println!("{:<12} {:>25} {:>25} {:>25} {:>25}", "", "us/message", "x throughput", "us CPU/message", "x CPU");
     for (name, ours, raw) in CASES {
         if plan.cases.is_empty() || plan.cases.iter().any(|case| case == name) {
@@ -68,12 +92,15 @@ fn main() -> Result<()> {
 }
 
 fn plan(mut arguments: impl Iterator<Item = String>) -> Result<Plan> {
-    let mut plan = Plan { rounds: 15, messages: 50_000, cases: Vec::new() };
+    let mut plan = Plan { rounds: 15, messages: 50_000, load: Load::new(1024, 64), only: None, cases: Vec::new() };
     while let Some(argument) = arguments.next() {
         let mut number = || -> Result<usize> { Ok(arguments.next().ok_or("a number is missing")?.parse()?) };
         match argument.as_str() {
             "--rounds" => plan.rounds = number()?,
             "--messages" => plan.messages = number()?,
+            "--bytes" => plan.load = Load::new(number()?, plan.load.callers),
+            "--callers" => plan.load.callers = number()?,
+            "--only" => plan.only = arguments.next().and_then(|who| WHO.iter().position(|name| *name == who)),
             case if CASES.iter().any(|(name, ..)| *name == case) => plan.cases.push(argument),
             other => return Err(format!("{other}: there is no such case").into()),
         }
@@ -86,10 +113,13 @@ fn measure(name: &str, plan: &Plan, stub: &Stub, ours: Way, raw: Way) -> Result<
     for round in 0..plan.rounds {
         let mut pair = [None; 2];
         for turn in [round % 2, 1 - round % 2] {
+            if plan.only.is_some_and(|only| only != turn) {
+                continue;
+            }
             let way = [ours, raw][turn];
             // Fewer of what takes long.
             let messages = if matches!(way, Way::RawSendSingle) { plan.messages / 8 } else { plan.messages };
-            pair[turn] = Some(once(way, messages, stub)?);
+            pair[turn] = Some(once(way, messages, plan.load, stub)?);
             for (operation, (calls, messages)) in stub.counts()? {
                 let count = requests[turn].entry(operation).or_default();
                 *count = (count.0 + calls, count.1 + messages);
@@ -98,6 +128,9 @@ fn measure(name: &str, plan: &Plan, stub: &Stub, ours: Way, raw: Way) -> Result<
         if let [Some(ours), Some(raw)] = pair {
             pairs.push((ours, raw));
         }
+    }
+    if pairs.is_empty() {
+        return Ok(());
     }
     let each = |part: fn(&Taken) -> f64| {
         let (mut ours, mut raw): (Vec<_>, Vec<_>) = pairs.iter().map(|(ours, raw)| (part(ours), part(raw))).unzip();
@@ -115,7 +148,7 @@ fn measure(name: &str, plan: &Plan, stub: &Stub, ours: Way, raw: Way) -> Result<
         each(|taken| taken.processor),
         ratio(|ours, raw| ours.processor / raw.processor),
     );
-    for (who, counts) in ["ours", "by hand"].iter().zip(requests) {
+    for (who, counts) in WHO.iter().zip(requests) {
         for (operation, (calls, messages)) in counts.iter().filter(|(_, (_, messages))| *messages > 0) {
             println!("{:<12} {who}: {calls} {operation} of {:.2}", "", ratio_of(*messages, *calls));
         }
@@ -124,7 +157,7 @@ fn measure(name: &str, plan: &Plan, stub: &Stub, ours: Way, raw: Way) -> Result<
 }
 
 /// On a runtime of its own, so that nothing of the run before is left.
-fn once(way: Way, messages: usize, stub: &Stub) -> Result<Taken> {
+fn once(way: Way, messages: usize, load: Load, stub: &Stub) -> Result<Taken> {
     let gauge = Arc::new(Gauge::new(messages));
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let counted = Arc::clone(&gauge);
@@ -134,11 +167,11 @@ fn once(way: Way, messages: usize, stub: &Stub) -> Result<Taken> {
         let sdk = client.sqs().clone();
         match way {
             Way::Work => ours::work(client, counted).await?,
-            Way::Send => ours::send(client, counted).await?,
-            Way::SendSingle => ours::send_single(client, counted).await?,
+            Way::Send => ours::send(client, counted, load).await?,
+            Way::SendSingle => ours::send_single(client, counted, load).await?,
             Way::RawWork { bare } => raw::work(sdk, counted, bare).await?,
-            Way::RawSend { bare } => raw::send(sdk, counted, bare).await?,
-            Way::RawSendSingle => raw::send_single(sdk, counted).await?,
+            Way::RawSend { bare } => raw::send(sdk, counted, load, bare).await?,
+            Way::RawSendSingle => raw::send_single(sdk, counted, load).await?,
         }
         Result::Ok(())
     };

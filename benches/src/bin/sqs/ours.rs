@@ -9,7 +9,7 @@ use strait_runtime::{DeadLetter, Pending, Receiver, ReceiverSettings, Sender, Se
 use strait_sqs::{Client, SqsOptions, SqsProducer, SqsQueue};
 use tokio::task::JoinSet;
 
-use crate::{CALLERS, QUEUE, gauge::Gauge, stub::PAYLOAD};
+use crate::{Load, QUEUE, gauge::Gauge};
 
 /// How many outcomes are open before the oldest is waited for.
 const OPEN: usize = 1000;
@@ -31,12 +31,12 @@ async fn sender(client: &Client) -> Result<Sender> {
     Sender::new(Arc::new(SqsProducer::open(client, QUEUE).await?), SenderSettings::default())
 }
 
-fn message() -> Message {
-    Message::new(Bytes::from_static(PAYLOAD.as_bytes()))
+fn message(load: Load) -> Message {
+    Message::new(Bytes::from_static(load.payload.as_bytes()))
 }
 
 /// As whoever has much to send does it.
-pub(crate) async fn send(client: Client, gauge: Arc<Gauge>) -> Result<()> {
+pub(crate) async fn send(client: Client, gauge: Arc<Gauge>, load: Load) -> Result<()> {
     let sender = sender(&client).await?;
     let mut open: VecDeque<Pending> = VecDeque::with_capacity(OPEN);
     while !gauge.is_done() {
@@ -46,20 +46,20 @@ pub(crate) async fn send(client: Client, gauge: Arc<Gauge>) -> Result<()> {
             oldest.await.into_result()?;
             gauge.hit(1);
         }
-        open.push_back(sender.enqueue(message()).await?);
+        open.push_back(sender.enqueue(message(load)).await?);
     }
     sender.close().await
 }
 
 /// As many callers do it, of which each has one message and waits for its receipt.
-pub(crate) async fn send_single(client: Client, gauge: Arc<Gauge>) -> Result<()> {
+pub(crate) async fn send_single(client: Client, gauge: Arc<Gauge>, load: Load) -> Result<()> {
     let sender = sender(&client).await?;
     let mut callers = JoinSet::new();
-    for _ in 0..CALLERS {
+    for _ in 0..load.callers {
         let (sender, gauge) = (sender.clone(), Arc::clone(&gauge));
         callers.spawn(async move {
             while !gauge.is_done() {
-                sender.send(message()).await?;
+                sender.send(message(load)).await?;
                 gauge.hit(1);
             }
             Ok(())

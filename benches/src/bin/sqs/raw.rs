@@ -12,7 +12,7 @@ use aws_sdk_sqs::{
 };
 use tokio::task::JoinSet;
 
-use crate::{CALLERS, QUEUE, gauge::Gauge, stub::PAYLOAD};
+use crate::{Load, QUEUE, gauge::Gauge};
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 
@@ -75,15 +75,15 @@ fn id() -> Result<MessageAttributeValue> {
 }
 
 /// Sends in batches. `bare`, the messages have no id.
-pub(crate) async fn send(client: Client, gauge: Arc<Gauge>, bare: bool) -> Result<()> {
+pub(crate) async fn send(client: Client, gauge: Arc<Gauge>, load: Load, bare: bool) -> Result<()> {
     let url = url(&client).await?;
-    all(LOOPS, || send_loop(client.clone(), url.clone(), Arc::clone(&gauge), bare)).await
+    all(LOOPS, || send_loop(client.clone(), url.clone(), Arc::clone(&gauge), load, bare)).await
 }
 
-async fn send_loop(client: Client, url: String, gauge: Arc<Gauge>, bare: bool) -> Result<()> {
+async fn send_loop(client: Client, url: String, gauge: Arc<Gauge>, load: Load, bare: bool) -> Result<()> {
     while !gauge.is_done() {
         let entry = |index: usize| {
-            let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(PAYLOAD);
+            let entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(load.payload);
             let entry = if bare { entry } else { entry.message_attributes("strait-id", id()?) };
             Ok(entry.build()?)
         };
@@ -95,15 +95,15 @@ async fn send_loop(client: Client, url: String, gauge: Arc<Gauge>, bare: bool) -
 }
 
 /// Sends one by one, with as many callers as Strait has.
-pub(crate) async fn send_single(client: Client, gauge: Arc<Gauge>) -> Result<()> {
+pub(crate) async fn send_single(client: Client, gauge: Arc<Gauge>, load: Load) -> Result<()> {
     let url = url(&client).await?;
     let caller = |client: Client, url: String, gauge: Arc<Gauge>| async move {
         while !gauge.is_done() {
-            let request = client.send_message().queue_url(&url).message_body(PAYLOAD);
+            let request = client.send_message().queue_url(&url).message_body(load.payload);
             request.message_attributes("strait-id", id()?).send().await?;
             gauge.hit(1);
         }
         Ok(())
     };
-    all(CALLERS, || caller(client.clone(), url.clone(), Arc::clone(&gauge))).await
+    all(load.callers, || caller(client.clone(), url.clone(), Arc::clone(&gauge))).await
 }

@@ -17,12 +17,6 @@ use std::{
 
 use serde::Deserialize;
 
-/// What every message carries: text, which is a body as it is.
-pub(crate) const PAYLOAD: &str = match str::from_utf8(&[b'x'; 1024]) {
-    Ok(text) => text,
-    Err(_) => "",
-};
-
 /// The word by which this program is told to be the stub.
 pub(crate) const WORD: &str = "stub";
 
@@ -39,9 +33,11 @@ pub(crate) struct Stub {
 }
 
 impl Stub {
-    pub(crate) fn start() -> io::Result<Self> {
+    /// Starts it, with messages whose bodies are so large.
+    pub(crate) fn start(bytes: usize) -> io::Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
-        let mut process = command.arg(WORD).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut process =
+            command.args([WORD, &bytes.to_string()]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
         BufReader::new(process.stdout.take().ok_or(io::ErrorKind::NotFound)?).read_line(&mut line)?;
         let address = line.trim().parse().map_err(io::Error::other)?;
@@ -68,17 +64,18 @@ impl Drop for Stub {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Server {
+    payload: &'static str,
     counts: Mutex<Counts>,
     next: AtomicU64,
 }
 
 /// Says where it listens, and serves until nobody holds its standard input.
-pub(crate) fn serve() -> io::Result<()> {
+pub(crate) fn serve(payload: &'static str) -> io::Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     writeln!(io::stdout(), "{}", listener.local_addr()?)?;
-    let server = Arc::new(Server::default());
+    let server = Arc::new(Server { payload, counts: Mutex::default(), next: AtomicU64::new(0) });
     thread::spawn(move || {
         for stream in listener.incoming().flatten() {
             let server = Arc::clone(&server);
@@ -144,7 +141,8 @@ impl Server {
             // As long as one of AWS, which is about 300 characters.
             let _ = write!(
                 answer,
-                r#"{comma}{{"MessageId":"{id}","ReceiptHandle":"{number:0300}","MD5OfBody":"{MD5}","Body":"{PAYLOAD}""#
+                r#"{comma}{{"MessageId":"{id}","ReceiptHandle":"{number:0300}","MD5OfBody":"{MD5}","Body":"{}""#,
+                self.payload
             );
             if !asked.message_system_attribute_names.is_empty() {
                 answer.push_str(
