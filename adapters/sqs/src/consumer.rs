@@ -183,11 +183,16 @@ impl SqsQueue {
 
 /// A message that was received. One without a handle cannot be settled, and comes again.
 fn leased(wire: Wire) -> Option<Leased<Receipt>> {
-    let system = wire.attributes.unwrap_or_default();
-    let count = system.get(&MessageSystemAttributeName::ApproximateReceiveCount);
-    let deliveries: u32 = count.and_then(|count| count.parse().ok()).unwrap_or(1);
-    let sent = system.get(&MessageSystemAttributeName::SentTimestamp).and_then(|sent| sent.parse().ok());
-    let group = system.get(&MessageSystemAttributeName::MessageGroupId).map(String::as_str);
+    let (mut deliveries, mut sent, mut group) = (1_u32, None, None);
+    // There are three, which is fewer to look at than to look up.
+    for (name, value) in wire.attributes.iter().flatten() {
+        match name {
+            MessageSystemAttributeName::ApproximateReceiveCount => deliveries = value.parse().unwrap_or(1),
+            MessageSystemAttributeName::SentTimestamp => sent = value.parse().ok(),
+            MessageSystemAttributeName::MessageGroupId => group = Some(value.as_str()),
+            _ => {}
+        }
+    }
     let position = Position::from(wire.message_id.as_deref().unwrap_or_default());
     let mut origin = Origin::new(position).with_redeliveries(deliveries.saturating_sub(1));
     if let Some(time) = sent.and_then(|sent| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(sent))) {
