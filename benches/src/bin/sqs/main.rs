@@ -2,7 +2,7 @@
 //! of SQS, before a stub that answers at once, in a process of its own.
 //!
 //! Each round runs the case by Strait and by hand, taking turns in who is first, on one thread. Prints medians of both,
-//! and the median, the lowest and the highest of the ratios of each round; then how many messages the requests had.
+//! and of the ratios of each round the median and the quartiles; then how many messages the requests had.
 //! `--only` is for a profiler: it runs one of the two, and prints nothing.
 
 #![allow(clippy::print_stdout, reason = "a program whose result is a table")]
@@ -139,7 +139,7 @@ fn measure(name: &str, plan: &Plan, stub: &Stub, ours: Way, raw: Way) -> Result<
     let ratio = |of: fn(&Taken, &Taken) -> f64| {
         let mut ratios: Vec<_> = pairs.iter().map(|(ours, raw)| of(ours, raw)).collect();
         let median = median(&mut ratios); // sorts them
-        format!("{median:.3} ({:.3}-{:.3})", ratios[0], ratios[ratios.len() - 1])
+        format!("{median:.3} ({:.3}-{:.3})", ratios[ratios.len() / 4], ratios[ratios.len() * 3 / 4])
     };
     println!(
         "{name:<12} {:>25} {:>25} {:>25} {:>25}",

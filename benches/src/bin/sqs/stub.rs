@@ -214,7 +214,7 @@ fn read(stream: &mut impl io::BufRead) -> io::Result<Option<(String, Vec<u8>)>> 
         if name.eq_ignore_ascii_case("content-length") {
             length = value.trim().parse().map_err(io::Error::other)?;
         } else if name.eq_ignore_ascii_case("x-amz-target") {
-            operation = value.rsplit('.').next().unwrap_or_default().trim().to_owned();
+            value.rsplit('.').next().unwrap_or_default().trim().clone_into(&mut operation);
         }
     }
     let mut body = vec![0; length];
