@@ -86,9 +86,10 @@ pub struct SqsQueue {
     attempts: Attempts,
 }
 
-/// A receipt handle. Never shown: whoever has it can delete the message.
+/// A receipt handle, as it came: it is long, and not to be copied before it is used. Never shown: whoever has it can
+/// delete the message.
 #[derive(Clone)]
-pub struct Receipt(Arc<str>);
+pub struct Receipt(Arc<String>);
 
 impl fmt::Debug for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -140,7 +141,7 @@ impl SqsQueue {
         let entry = |(index, handle): (usize, &Receipt)| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(index.to_string())
-                .receipt_handle(&*handle.0)
+                .receipt_handle(handle.0.as_str())
                 .visibility_timeout(i32::try_from(time.as_secs()).unwrap_or(i32::MAX))
                 .build()
                 .expect("it has an id and a handle")
@@ -163,7 +164,7 @@ impl SqsQueue {
         let entry = |(index, handle): (usize, &Receipt)| {
             DeleteMessageBatchRequestEntry::builder()
                 .id(index.to_string())
-                .receipt_handle(&*handle.0)
+                .receipt_handle(handle.0.as_str())
                 .build()
                 .expect("it has an id and a handle")
         };
@@ -199,7 +200,7 @@ fn leased(wire: Wire) -> Option<Leased<Receipt>> {
         origin = origin.with_stored_at(time);
     }
     let message = codec::decode(wire.body.unwrap_or_default(), wire.message_attributes, group);
-    Some(Leased { message, handle: Receipt(wire.receipt_handle?.into()), origin, grant: None })
+    Some(Leased { message, handle: Receipt(Arc::new(wire.receipt_handle?)), origin, grant: None })
 }
 
 /// A handle whose time is over is refused as a value that is wrong, and so is one more extension beyond 12 h.

@@ -4,7 +4,7 @@ use aws_sdk_sqs::types::MessageAttributeValue;
 use bytes::Bytes;
 use strait_core::{Headers, Id, Key, Message};
 
-use super::{BODY, EMPTY, HEADERS, ID, KEY, NO_BODY, packed};
+use super::{BODY, EMPTY, HEADERS, ID, KEY, NO_BODY, UUID, packed};
 
 /// A message as it was sent. What this crate did not write is delivered as it is: the body is the payload, attributes
 /// are headers, in the order of their names.
@@ -14,25 +14,19 @@ pub(crate) fn decode(
     group: Option<&str>,
 ) -> Message {
     let mut attributes = attributes.unwrap_or_default();
-    let mut read = |name, parse: &dyn Fn(&MessageAttributeValue) -> bool| {
-        let parsed = attributes.get(name).is_some_and(parse);
-        if parsed { attributes.remove(name) } else { None } // what is not ours stays a header
-    };
-    let id_of = |value: &MessageAttributeValue| value.string_value().and_then(|text| text.parse::<Id>().ok());
-    let id = read(ID, &|value| id_of(value).is_some()).and_then(|value| id_of(&value));
+    let id = take(&mut attributes, ID, |value| value.string_value()?.parse::<Id>().ok());
     let is_body = |value: &MessageAttributeValue| {
         body == NO_BODY && (value.binary_value().is_some() || value.string_value() == Some(EMPTY))
     };
-    let payload = read(BODY, &is_body).map(|value| value.binary_value.map(|blob| Bytes::from(blob.into_inner())));
-    let key_of = |value: &MessageAttributeValue| {
+    // Moved out, since it may be large.
+    let payload = if attributes.get(BODY).is_some_and(is_body) { attributes.remove(BODY) } else { None };
+    let payload = payload.map(|value| value.binary_value.map(|blob| Bytes::from(blob.into_inner())));
+    let key = take(&mut attributes, KEY, |value| {
         let bytes = value.string_value().map(str::as_bytes).or(value.binary_value().map(AsRef::as_ref));
-        bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).and_then(|text| Key::new(text).ok())
-    };
-    let key = read(KEY, &|value| key_of(value).is_some()).and_then(|value| key_of(&value));
-    let unpack = |value: &MessageAttributeValue| {
-        value.binary_value().and_then(|blob| packed::unpack(Bytes::copy_from_slice(blob.as_ref())))
-    };
-    let packed = read(HEADERS, &|value| unpack(value).is_some()).and_then(|value| unpack(&value));
+        Key::new(std::str::from_utf8(bytes?).ok()?).ok()
+    });
+    let packed =
+        take(&mut attributes, HEADERS, |value| packed::unpack(Bytes::copy_from_slice(value.binary_value()?.as_ref())));
 
     let mut message = Message::new(match payload {
         None => Bytes::from(body),
@@ -47,9 +41,21 @@ pub(crate) fn decode(
     message
 }
 
+/// Takes out what one of our attributes says. What does not say it is not ours, and stays a header.
+fn take<T>(
+    attributes: &mut HashMap<String, MessageAttributeValue>,
+    name: &str,
+    read: impl FnOnce(&MessageAttributeValue) -> Option<T>,
+) -> Option<T> {
+    let said = read(attributes.get(name)?)?;
+    attributes.remove(name);
+    Some(said)
+}
+
 /// A message without a key is a group of its own, called as it is.
 fn key_of_group(group: &str, id: Option<Id>) -> Option<Key> {
-    if id.is_some_and(|id| id.to_string() == group) { None } else { Key::new(group).ok() }
+    // An id is as long as any other, and is not to be written out where that tells them apart.
+    if group.len() == UUID && id.is_some_and(|id| id.to_string() == group) { None } else { Key::new(group).ok() }
 }
 
 fn into_bytes(value: MessageAttributeValue) -> Bytes {

@@ -2,7 +2,7 @@ use aws_sdk_sqs::{primitives::Blob, types::MessageAttributeValue};
 use bytes::Bytes;
 use strait_core::{Error, ErrorKind, Key, Message, Result};
 
-use super::{ATTRIBUTES, BODY, EMPTY, HEADERS, ID, KEY, NO_BODY, packed, text};
+use super::{ATTRIBUTES, BODY, EMPTY, HEADERS, ID, KEY, NO_BODY, UUID, packed, text};
 
 /// Where each part of a message goes. Nothing is copied before it is sent.
 #[derive(Debug)]
@@ -129,8 +129,6 @@ impl<'a> Layout<'a> {
 
 /// How long the words `String` and `Binary` are.
 const TYPE: usize = 6;
-/// How long an id is as text.
-const UUID: usize = 36;
 
 /// A group id is what every provider carries as a key. One that could be taken for the id has an attribute besides.
 fn key_of_group<'a>(message: &Message, key: &'a Key) -> Result<Option<Value<'a>>> {
