@@ -77,8 +77,9 @@ impl Machine {
     pub(super) fn follow_plan(&mut self) {
         let Some(plan) = self.advice.row() else { return };
         let me = &self.life.id;
-        for partition in plan.parts.keys() {
-            let ours = plan.owner(partition) == Some(me);
+        let place = plan.members.iter().position(|member| member == me);
+        for (partition, owner) in &plan.parts {
+            let ours = place.is_some() && owner.map(|owner| owner as usize) == place;
             let held = self.parts.get(partition).is_some_and(Part::is_held);
             if ours != held {
                 self.restless.insert(Arc::clone(partition));
