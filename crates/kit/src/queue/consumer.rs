@@ -27,6 +27,9 @@ pub struct QueueSettings {
     /// How long closing waits for the polls under way, to give back what they bring. Default: not at all, for providers
     /// that take nothing along with a poll that is broken off.
     pub last_polls: Duration,
+    /// Whether what was lost is given back too, in its turn: for providers that would else deliver what is behind it of its
+    /// key first, and whose handles name one delivery only. Default: no.
+    pub release_lost: bool,
     /// How often claims that were dropped, or ended, are looked for. Default: 500 ms.
     pub sweep: Duration,
     /// What hears of what is measured.
@@ -39,6 +42,7 @@ impl Default for QueueSettings {
             pollers: 1,
             per_poll: usize::MAX,
             last_polls: Duration::ZERO,
+            release_lost: false,
             sweep: Duration::from_millis(500),
             observer: Arc::new(Unobserved),
         }
@@ -75,7 +79,8 @@ impl<Q: Queue> QueueConsumer<Q> {
         let ordered = guarantees.ordering == Ordering::Key;
         let polls = Polls::new(settings.pollers.max(1), settings.per_poll.max(1), guarantees.message_bytes);
         let polls = AsyncMutex::new(polls);
-        let shared = Arc::new(Shared { queue, settings, held: Mutex::new(Held::new(ordered)) });
+        let held = Mutex::new(Held::new(ordered, settings.release_lost));
+        let shared = Arc::new(Shared { queue, settings, held });
         let closed = watch::Sender::new(false);
         tokio::spawn(keep(Arc::clone(&shared), closed.subscribe()));
         Self { shared, polls, closed }
@@ -105,10 +110,10 @@ impl<Q: Queue> QueueConsumer<Q> {
         handles
     }
 
-    /// Whether what a poll brought that was sent then is still leased.
+    /// Whether what a poll brought that was sent then is still leased, or nobody else's to lose.
     fn is_ours(&self, sent: Instant) -> bool {
         match self.shared.queue.keeping() {
-            Keeping::Ours { lease, .. } => Instant::now() < sent + lease,
+            Keeping::Ours { lease, .. } => self.shared.settings.release_lost || Instant::now() < sent + lease,
             Keeping::Provider { .. } => true,
         }
     }

@@ -18,6 +18,8 @@ pub(super) struct Held<H> {
     leases: Leases<H>,
     /// Whether order by key is kept, so that the claims of a key stand and fall together.
     ordered: bool,
+    /// Whether what was lost is released too.
+    release_lost: bool,
 }
 
 /// A lease, by name.
@@ -34,8 +36,8 @@ pub(super) struct Findings<H> {
 }
 
 impl<H: Clone> Held<H> {
-    pub(super) fn new(ordered: bool) -> Self {
-        Self { leases: Leases::new(), ordered }
+    pub(super) fn new(ordered: bool, release_lost: bool) -> Self {
+        Self { leases: Leases::new(), ordered, release_lost }
     }
 
     /// Whether this is a second delivery of a message in hand: then its handle replaces the one before, and it is not
@@ -120,7 +122,7 @@ impl<H: Clone> Held<H> {
         let mut release = Vec::new();
         for token in idle {
             let Some(lease) = self.leases.get(token) else { continue };
-            if lease.gone {
+            if lease.gone && !self.release_lost {
                 self.leases.remove(token);
             } else if !self.is_behind(token, lease) {
                 lost += self.lose_behind(token);
@@ -138,7 +140,7 @@ impl<H: Clone> Held<H> {
     fn is_behind(&self, token: Token, lease: &Lease<H>) -> bool {
         let Some(key) = &lease.key else { return false };
         let before = |(other, lease): (Token, &Lease<H>)| {
-            other.entry < token.entry && lease.key.as_ref() == Some(key) && !lease.gone
+            other.entry < token.entry && lease.key.as_ref() == Some(key) && (self.release_lost || !lease.gone)
         };
         self.leases.iter().any(before)
     }
@@ -175,9 +177,44 @@ impl<H: Clone> Held<H> {
     /// by now, and on some providers giving it back would take it from them.
     pub(super) fn drain(&mut self, now: Instant) -> Vec<H> {
         let leases = mem::replace(&mut self.leases, Leases::new());
-        let ours = |lease: &Lease<H>| !lease.gone && lease.grant.until().is_none_or(|until| now < until);
-        let mut held: Vec<_> = leases.iter().filter(|(_, lease)| ours(lease)).collect();
+        let ended = |lease: &Lease<H>| lease.gone || lease.grant.until().is_some_and(|until| now >= until);
+        let mut held: Vec<_> = leases.iter().filter(|(_, lease)| self.release_lost || !ended(lease)).collect();
         held.sort_unstable_by_key(|(token, _)| token.entry);
         held.into_iter().map(|(_, lease)| lease.handle()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use strait_core::{Grant, Key, Message};
+
+    use super::*;
+
+    /// Three messages of a key and one of another, the first lost, all claims dropped: what is released, round by round.
+    fn released(release_lost: bool) -> Vec<&'static str> {
+        let now = Instant::now();
+        let mut held = Held::new(true, release_lost);
+        let mut enter = |name: &'static str, key| {
+            let message = Message::new(name).with_key(Key::new(key).expect("it is one"));
+            let grant = Some(Grant::new(None, None));
+            let mut leased = Leased { message, handle: name, origin: Origin::new(name), grant };
+            held.enter(&mut leased, &Term { received: now, until: None, due: now })
+        };
+        let claims = [enter("a1", "a"), enter("a2", "a"), enter("b1", "b"), enter("a3", "a")];
+        assert_eq!(held.lose(claims[0].token()), 3, "the claims of a key are lost together");
+        let [first, rest @ ..] = claims;
+        drop(rest);
+        let names = |findings: Findings<&'static str>| findings.release.into_iter().map(|(_, handle)| handle).collect();
+        let mut all: Vec<_> = names(held.sweep(now));
+        drop(first); // its handler ends last
+        all.push("then");
+        all.extend::<Vec<_>>(names(held.sweep(now)));
+        all
+    }
+
+    #[test]
+    fn what_was_lost_is_released_in_its_turn_only_where_that_is_asked_for() {
+        assert_eq!(released(false), ["a2", "b1", "a3", "then"]);
+        assert_eq!(released(true), ["b1", "then", "a1", "a2", "a3"]);
     }
 }
