@@ -86,6 +86,8 @@ pub struct Capabilities {
     pub paused: bool,
     /// Whether a receipt has the name under which the message is received. What is fed by a topic has another.
     pub receipts: bool,
+    /// Whether it counts how often it delivered a message. A log does not.
+    pub counts: bool,
     /// Whether it can be full: then it keeps to [`Needs::room`].
     pub bounded: bool,
 }
@@ -103,6 +105,7 @@ impl Capabilities {
             reshards: false,
             paused: false,
             receipts: true,
+            counts: matches!(shape, Shape::Queue),
             bounded: true,
         }
     }
@@ -145,6 +148,12 @@ impl Capabilities {
     /// Names a message otherwise in its receipt than where it is received.
     pub const fn with_receipts_apart(mut self) -> Self {
         self.receipts = false;
+        self
+    }
+
+    /// Does not count deliveries.
+    pub const fn without_counts(mut self) -> Self {
+        self.counts = false;
         self
     }
 

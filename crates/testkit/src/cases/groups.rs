@@ -115,9 +115,13 @@ pub async fn c48_a_new_group_starts_where_it_asks_to(rig: &dyn Rig) {
     assert_eq!(take_sorted(&earliest, 3).await, names(0..3));
     let second = next(&from_time).await;
     let position = second.origin().position().clone();
-    assert_eq!(text(second.message()), "k0-0");
+    let mut all = vec![text(second.message())];
     second.ack();
-    assert_eq!(take(&from_time, 2).await, ["k1-1", "k2-2"]);
+    all.extend(take(&from_time, 2).await);
+    if !stage.can.is_log() {
+        all.sort(); // a queue has no order across keys
+    }
+    assert_eq!(all, names(0..3));
     let known = if stage.can.starts == Starts::Positions {
         let after = begin("after", Start::After(position)).await;
         assert_eq!(take(&after, 2).await, ["k1-1", "k2-2"]);
@@ -238,7 +242,7 @@ pub async fn c84_a_message_that_kills_its_process(rig: &dyn Rig) {
             let delivery = delivery.unwrap().unwrap();
             if text(delivery.message()) == "x0" {
                 let redeliveries = delivery.origin().redeliveries();
-                assert!(stage.can.is_log() || redeliveries == crash, "delivered {redeliveries} times before");
+                assert!(!stage.can.counts || redeliveries == crash, "delivered {redeliveries} times before");
                 killer = Some(delivery);
             } else {
                 done.push(text(delivery.message()));
