@@ -6,6 +6,8 @@ pub mod emulators;
 pub mod memory;
 #[cfg(feature = "emulators")]
 pub mod mortal;
+#[cfg(feature = "emulators")]
+pub mod pubsub;
 pub mod shared;
 #[cfg(feature = "emulators")]
 pub mod sqs;

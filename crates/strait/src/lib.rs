@@ -7,6 +7,8 @@ pub use strait_core::{
 };
 #[cfg(feature = "memory")]
 pub use strait_memory as memory;
+#[cfg(feature = "pubsub")]
+pub use strait_pubsub as pubsub;
 pub use strait_runtime::{
     AfterFailure, Backoff, Batch, Context, DeadLetter, Delivery, Entry, Failure, Health, Json, Meter, Outcome,
     Oversize, Pending, Receiver, ReceiverSettings, Retry, Sender, SenderHealth, SenderSettings, State, TryEnqueueError,
@@ -21,6 +23,8 @@ pub fn enabled() -> Registry {
     let registry = Registry::new();
     #[cfg(feature = "memory")]
     let registry = registry.with(strait_memory::Memory);
+    #[cfg(feature = "pubsub")]
+    let registry = registry.with(strait_pubsub::PubSub);
     #[cfg(feature = "sqs")]
     let registry = registry.with(strait_sqs::Sqs);
     registry

@@ -1,0 +1,93 @@
+use std::{sync::Arc, time::Duration};
+
+use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{GetSubscriptionRequest, Subscription};
+use strait_core::{Error, ErrorKind, Ordering, Result};
+
+use crate::{Client, name};
+
+/// An existing subscription, and what there is to know of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) full: String,
+    pub(crate) name: Arc<str>,
+    pub(crate) ordering: Ordering,
+    /// For how long the service leases a message by itself; `None` if that may not be known.
+    pub(crate) lease: Option<Duration>,
+    /// After how many deliveries the subscription itself moves a message away. Only then deliveries are counted.
+    pub(crate) native_attempts: Option<u32>,
+}
+
+impl Place {
+    /// Finds a subscription by its full name, or a short one of the connection's project.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] if there is none, [`ErrorKind::Unsupported`] if what comes by it is not pulled.
+    pub(crate) async fn find(client: &Client, subscription: &str) -> Result<Self> {
+        let full = client.subscription(subscription)?;
+        let name: Arc<str> = name::short(&full).into();
+        let what = format!("pubsub: cannot open subscription {name:?}");
+        let request = GetSubscriptionRequest { subscription: full.clone() };
+        let found = client.call(&what, request, async |request| client.subscriber().get_subscription(request).await);
+        match found.await {
+            Ok(found) => Self::of(full, name, &found, &what),
+            // Whoever may only consume need not be allowed to look.
+            Err(error) if error.kind() == ErrorKind::Denied => {
+                tracing::warn!(subscription = &*name, "it may not be looked at: it is taken for one without order");
+                Ok(Self { full, name, ordering: Ordering::None, lease: None, native_attempts: None })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn of(full: String, name: Arc<str>, found: &Subscription, what: &str) -> Result<Self> {
+        let pushes = found.push_config.as_ref().is_some_and(|push| !push.push_endpoint.is_empty());
+        let exports = found.bigquery_config.is_some() || found.cloud_storage_config.is_some();
+        if pushes || exports || found.bigtable_config.is_some() {
+            return Err(Error::new(ErrorKind::Unsupported, format!("{what}: the service pushes what comes by it")));
+        }
+        if found.detached {
+            return Err(Error::new(ErrorKind::NotFound, format!("{what}: it is detached from its topic")));
+        }
+        let policy = found.dead_letter_policy.as_ref();
+        let lease = u64::try_from(found.ack_deadline_seconds).ok().filter(|seconds| *seconds > 0);
+        Ok(Self {
+            full,
+            name,
+            ordering: if found.enable_message_ordering { Ordering::Key } else { Ordering::None },
+            lease: lease.map(Duration::from_secs),
+            native_attempts: policy.and_then(|policy| u32::try_from(policy.max_delivery_attempts).ok()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{DeadLetterPolicy, PushConfig};
+
+    use super::*;
+
+    fn of(found: &Subscription) -> Result<Place> {
+        Place::of("projects/p/subscriptions/s".to_owned(), "s".into(), found, "pubsub: cannot open")
+    }
+
+    #[test]
+    fn what_is_there_decides_what_is_promised() {
+        let policy = DeadLetterPolicy { max_delivery_attempts: 7, ..Default::default() };
+        let found = Subscription {
+            enable_message_ordering: true,
+            ack_deadline_seconds: 30,
+            dead_letter_policy: Some(policy),
+            push_config: Some(PushConfig::default()),
+            ..Default::default()
+        };
+        let place = of(&found).unwrap();
+        assert_eq!((place.ordering, place.native_attempts), (Ordering::Key, Some(7)));
+        assert_eq!(place.lease, Some(Duration::from_secs(30)));
+        let push = PushConfig { push_endpoint: "https://example".to_owned(), ..Default::default() };
+        let pushed = of(&Subscription { push_config: Some(push), ..Default::default() }).unwrap_err();
+        assert_eq!(pushed.kind(), ErrorKind::Unsupported);
+        let detached = of(&Subscription { detached: true, ..Default::default() }).unwrap_err();
+        assert_eq!(detached.kind(), ErrorKind::NotFound);
+    }
+}
