@@ -74,12 +74,20 @@ pub(crate) fn test(steps: &mut Steps) -> Result<(), String> {
     steps.run("tests against emulators", tests.envs(running.iter().flat_map(variables)))?;
     let mut build = cargo(["build", "--example", "orders"]);
     steps.run("build of the example for services", build.args(SELECTION))?;
-    orders::killed(steps, "sqs.toml", running.iter().flat_map(variables))
+    ["sqs.toml", "pubsub.toml"]
+        .into_iter()
+        .try_for_each(|service| orders::killed(steps, service, running.iter().flat_map(variables)))
 }
 
 /// Of both commands, so that what they share is built once.
-const SELECTION: [&str; 6] =
-    ["--package", "integration-tests", "--package", "strait", "--features", "integration-tests/emulators,strait/sqs"];
+const SELECTION: [&str; 6] = [
+    "--package",
+    "integration-tests",
+    "--package",
+    "strait",
+    "--features",
+    "integration-tests/emulators,strait/pubsub,strait/sqs",
+];
 
 fn variables(running: &Running) -> Vec<(&'static str, String)> {
     running.emulator().variables(running.port())

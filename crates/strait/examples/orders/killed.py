@@ -4,7 +4,8 @@ replaced: what it held, the other gets after its lease. Nothing may be lost or o
 
 usage: killed.py ORDERS-PROGRAM ORDERS.csv COUNT SERVICE.toml
 
-Sends COUNT orders, of the customers with most: order matters to nobody else. SERVICE.toml is added to strait.toml, and finds the service by the environment's variables.
+Sends COUNT orders, of the customers with most: order matters to nobody else. SERVICE.toml is added to strait.toml, and finds
+the service by the environment's variables.
 Exits 1 with the reason if the run is not right. Needs nothing but Python's standard library.
 """
 import csv
@@ -36,7 +37,7 @@ def some(orders, count, path):
 def run(program, orders, count, service, folder):
     orders, dump, files = some(orders, count, folder / "orders.csv"), folder / "dump", [HERE / "strait.toml", service]
     # Leases so short that the other process can tell that this one is dead, long before all is done.
-    os.environ |= {"ORDERS_NAME": f"orders-{uuid.uuid4().hex}", "ORDERS_WAIT": "1s", "ORDERS_LEASE": "4s"}
+    os.environ |= {"ORDERS_NAME": f"orders-{uuid.uuid4().hex}", "ORDERS_WAIT": "1s", "ORDERS_LEASE": "10s"}
     said = queue.Queue()
     processes = []
     try:
