@@ -5,9 +5,11 @@
 pub mod emulators;
 pub mod memory;
 #[cfg(feature = "emulators")]
-pub mod mortal;
+mod mortal;
 #[cfg(feature = "emulators")]
 pub mod pubsub;
+#[cfg(feature = "emulators")]
+pub mod queues;
 pub mod shared;
 #[cfg(feature = "emulators")]
 pub mod sqs;

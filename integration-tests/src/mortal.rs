@@ -6,25 +6,25 @@ use tokio::sync::watch;
 
 /// Ends a process: see [`Mortal`].
 #[derive(Clone, Debug)]
-pub struct Kill(watch::Sender<bool>);
+pub(crate) struct Kill(watch::Sender<bool>);
 
 impl Kill {
     /// Kills it.
-    pub fn now(&self) {
+    pub(crate) fn now(&self) {
         self.0.send_replace(true);
     }
 }
 
 /// A queue as a process sees it that may be killed: whatever it asks from then on hangs, and what is under way breaks off.
 #[derive(Debug)]
-pub struct Mortal<Q> {
+pub(crate) struct Mortal<Q> {
     inner: Q,
     dead: watch::Receiver<bool>,
 }
 
 impl<Q> Mortal<Q> {
     /// A process that uses `inner`, and what ends it.
-    pub fn new(inner: Q) -> (Self, Kill) {
+    pub(crate) fn new(inner: Q) -> (Self, Kill) {
         let (kill, dead) = watch::channel(false);
         (Self { inner, dead }, Kill(kill))
     }

@@ -13,19 +13,18 @@ use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{
 };
 use strait_config::{Bus, Registry};
 use strait_core::{Consumer, Error, ErrorKind, Producer, Result};
-use strait_kit::{QueueConsumer, QueueSettings, Start};
+use strait_kit::{QueueSettings, Start};
 use strait_pubsub::{
     Access, Client, NewSubscription, PubSub, PubSubOptions, PubSubProducer, PubSubQueue, create_subscription,
     create_topic, seek,
 };
-use strait_runtime::Meter;
-use strait_testkit::{Capabilities, Channel, FaultyQueue, Join, Member, Needs, Reshard, Rig, Shape, Starts};
+use strait_testkit::{Capabilities, Channel, Join, Member, Needs, Reshard, Rig, Shape, Starts};
 
 use tokio::runtime::Runtime;
 
 use crate::{
     emulators::{PubSub as Emulator, fresh},
-    mortal::Mortal,
+    queues::member,
 };
 
 /// The shortest that there is.
@@ -237,12 +236,8 @@ impl Channel for PubSubChannel {
     async fn join(&self, join: Join) -> Result<Member> {
         let subscription = self.subscription(join.group, join.start).await?;
         let queue = PubSubQueue::open(&connect(&endpoint())?, &subscription, options()).await?;
-        let meter = Meter::default();
-        let mut settings = queue.settings(QueueSettings::default());
-        settings.observer = Arc::new(meter.clone());
-        let (queue, kill) = Mortal::new(queue);
-        let consumer = QueueConsumer::new(FaultyQueue::new(queue, join.faults), settings);
-        Ok(Member::new(Arc::new(consumer), meter, move || kill.now()))
+        let settings = queue.settings(QueueSettings::default());
+        Ok(member(queue, settings, join.faults))
     }
 
     async fn reshard(&self, _: Reshard) -> Result<()> {

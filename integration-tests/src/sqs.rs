@@ -5,16 +5,15 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use strait_config::{Bus, Registry, Secret};
 use strait_core::{Consumer, Error, ErrorKind, Producer, Result};
-use strait_kit::{QueueConsumer, QueueSettings};
-use strait_runtime::Meter;
+use strait_kit::QueueSettings;
 use strait_sqs::{
     Access, Client, SnsProducer, Sqs, SqsOptions, SqsProducer, SqsQueue, create_queue, create_topic, subscribe,
 };
-use strait_testkit::{Capabilities, Channel, FaultyQueue, Join, Member, Needs, Reshard, Rig, Shape};
+use strait_testkit::{Capabilities, Channel, Join, Member, Needs, Reshard, Rig, Shape};
 
 use crate::{
     emulators::{LocalStack, fresh},
-    mortal::Mortal,
+    queues::member,
 };
 
 const LEASE: Duration = Duration::from_secs(6);
@@ -202,12 +201,8 @@ impl Channel for SqsChannel {
         }
         let client = connect(&endpoint()).await?;
         let queue = SqsQueue::open(&client, self.url(join.group)?, options()).await?;
-        let meter = Meter::default();
-        let mut settings = queue.settings(QueueSettings::default());
-        settings.observer = Arc::new(meter.clone());
-        let (queue, kill) = Mortal::new(queue);
-        let consumer = QueueConsumer::new(FaultyQueue::new(queue, join.faults), settings);
-        Ok(Member::new(Arc::new(consumer), meter, move || kill.now()))
+        let settings = queue.settings(QueueSettings::default());
+        Ok(member(queue, settings, join.faults))
     }
 
     async fn reshard(&self, _: Reshard) -> Result<()> {

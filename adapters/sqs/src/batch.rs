@@ -1,6 +1,6 @@
 //! The entries of a batch, and what became of each.
 
-use strait_core::{Error, Message, Receipt, Result};
+use strait_core::{Error, ErrorKind, Message, Receipt, Result};
 
 use crate::error;
 
@@ -61,6 +61,11 @@ pub(crate) async fn send<E>(
     outcomes
 }
 
+/// What a producer says that is closed.
+pub(crate) fn closed<T>(entries: usize, what: &str) -> Vec<Result<T>> {
+    failures(entries, &Error::new(ErrorKind::Closed, format!("{what}: it is closed")))
+}
+
 /// The same failure for each entry.
 pub(crate) fn failures<T>(entries: usize, error: &Error) -> Vec<Result<T>> {
     (0..entries).map(|_| Err(error.clone())).collect()
@@ -68,8 +73,6 @@ pub(crate) fn failures<T>(entries: usize, error: &Error) -> Vec<Result<T>> {
 
 #[cfg(test)]
 mod tests {
-    use strait_core::ErrorKind;
-
     use super::*;
 
     fn of(done: &[&'static str], failed: &[&'static str]) -> Vec<Result<&'static str>> {

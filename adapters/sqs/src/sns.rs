@@ -133,8 +133,7 @@ impl Producer for SnsProducer {
 
     async fn send(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
         if self.closed.load(Relaxed) {
-            let closed = Error::new(ErrorKind::Closed, format!("{}: it is closed", self.what));
-            return batch::failures(batch.len(), &closed);
+            return batch::closed(batch.len(), &self.what);
         }
         batch::send(batch, async |entries| self.request(entries).await, |index, message| self.entry(index, message))
             .await

@@ -1,16 +1,17 @@
-"""What somebody else's program does with the channels of a test: `write TOPIC`, or `read SUBSCRIPTION COUNT` with a line of
-JSON each.
+"""What somebody else's program does with the channels of a test: `HOST write TOPIC`, or `HOST read SUBSCRIPTION COUNT` with a
+line of JSON each, where HOST is that of the emulator.
 
 Run by the test `others`, with google-cloud-pubsub as the emulator's installation pins it.
 """
 
 import base64
 import json
+import os
 import sys
 
 from google.cloud import pubsub_v1
 
-command, name, *rest = sys.argv[1:]  # PUBSUB_EMULATOR_HOST says where
+os.environ["PUBSUB_EMULATOR_HOST"], command, name, *rest = sys.argv[1:]
 
 
 def write():

@@ -5,6 +5,7 @@ use std::time::Duration;
 use integration_tests::{
     emulators::fresh,
     pubsub::{connect, endpoint, options},
+    queues::feed,
 };
 use strait_config::{Bus, Registry};
 use strait_core::{ErrorKind, Message};
@@ -46,19 +47,7 @@ wait = "1s"
     };
     let sender = format!("[senders.orders.on.pubsub]\ntopic = \"{name}\"\n");
     let bus = bus(true, &[sender, receiver("billing"), receiver("shipping")].concat());
-    let orders = bus.sender("orders").await.unwrap();
-    for number in 0..5 {
-        orders.send(Message::new(number.to_string()).with_key("a".parse().unwrap())).await.unwrap();
-    }
-    for group in ["billing", "shipping"] {
-        let receiver = bus.receiver(group).await.unwrap();
-        for number in 0..5 {
-            let delivery = receiver.recv().await.unwrap().unwrap();
-            assert_eq!(delivery.message().payload, number.to_string());
-            delivery.ack_confirmed().await.unwrap();
-        }
-    }
-    bus.close().await.unwrap();
+    feed(bus, &["billing", "shipping"]).await;
 }
 
 /// A new subscription starts where it is told to, and a known one goes on.

@@ -1,29 +1,21 @@
 //! What others write is read, and what we write is read by others: payload, key and attributes as documented. Case 15.
 
-use std::{path::PathBuf, process::Stdio};
-
 use bytes::Bytes;
 use integration_tests::{
     emulators::fresh,
     pubsub::{connect, endpoint, options},
+    queues::{python, take},
 };
 use serde_json::{Value, json};
-use strait_core::{Budget, Consumer as _, Id, Key, Message, Producer as _, Received};
+use strait_core::{Id, Key, Message, Producer as _, Received};
 use strait_emulators::Emulator;
 use strait_kit::QueueSettings;
 use strait_pubsub::{Client, NewSubscription, PubSubProducer, PubSubQueue, create_subscription, create_topic};
-use tokio::process::Command;
 
 /// The script beside this file, run by the Python of the emulator's installation, which pins Google's client.
 async fn google(arguments: &[&str]) -> Vec<Value> {
-    let python = strait_emulators::install(Emulator::PubSub).unwrap().join("venv/bin/python");
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/pubsub/client.py");
-    let mut command = Command::new(python);
-    command.arg(script).args(arguments).stderr(Stdio::inherit());
-    command.env("PUBSUB_EMULATOR_HOST", endpoint().replace("http://", ""));
-    let run = command.output().await.unwrap();
-    assert!(run.status.success(), "{:?}", run.status);
-    String::from_utf8(run.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let host = endpoint().replace("http://", "");
+    python(Emulator::PubSub, "pubsub/client.py", &[&[&*host], arguments].concat()).await
 }
 
 /// A topic and a subscription of one name.
@@ -38,16 +30,7 @@ async fn channel(ordered: bool) -> (Client, String) {
 
 async fn receive(client: &Client, name: &str, count: usize) -> Vec<Received> {
     let consumer = PubSubQueue::open(client, name, options()).await.unwrap().consumer(QueueSettings::default());
-    let mut all = Vec::new();
-    while all.len() < count {
-        let batch = consumer.receive(Budget::new(10, 1 << 30)).await.unwrap();
-        for outcome in consumer.settle(&batch.iter().map(|it| it.claim.token()).collect::<Vec<_>>()).await {
-            outcome.unwrap();
-        }
-        all.extend(batch);
-    }
-    consumer.close().await.unwrap();
-    all
+    take(consumer, count).await
 }
 
 async fn what_googles_client_writes_is_read(ordered: bool) {

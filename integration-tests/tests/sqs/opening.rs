@@ -1,8 +1,8 @@
 //! From a file to open channels, and what is refused on the way.
 
-use integration_tests::{emulators::fresh, sqs::endpoint};
+use integration_tests::{emulators::fresh, queues::feed, sqs::endpoint};
 use strait_config::{Bus, Registry};
-use strait_core::{ErrorKind, Message};
+use strait_core::ErrorKind;
 use strait_sqs::Sqs;
 
 fn bus(create: bool, tables: &str) -> Bus {
@@ -40,19 +40,7 @@ wait = "1s"
     };
     let sender = format!("[senders.orders.on.sqs]\ntopic = \"{name}.fifo\"\n");
     let bus = bus(true, &[sender, receiver("billing"), receiver("shipping")].concat());
-    let orders = bus.sender("orders").await.unwrap();
-    for number in 0..5 {
-        orders.send(Message::new(number.to_string()).with_key("a".parse().unwrap())).await.unwrap();
-    }
-    for group in ["billing", "shipping"] {
-        let receiver = bus.receiver(group).await.unwrap();
-        for number in 0..5 {
-            let delivery = receiver.recv().await.unwrap().unwrap();
-            assert_eq!(delivery.message().payload, number.to_string());
-            delivery.ack_confirmed().await.unwrap();
-        }
-    }
-    bus.close().await.unwrap();
+    feed(bus, &["billing", "shipping"]).await;
 }
 
 #[tokio::test]

@@ -1,27 +1,21 @@
 //! What others write is read, and what we write is read by others: payload and attributes as documented. Case 15.
 
-use std::{path::PathBuf, process::Stdio};
-
 use bytes::Bytes;
 use integration_tests::{
     emulators::fresh,
+    queues::{python, take},
     sqs::{connect, endpoint, options},
 };
 use serde_json::{Value, json};
-use strait_core::{Budget, Consumer as _, Id, Key, Message, Producer as _, Received};
+use strait_core::{Id, Key, Message, Producer as _, Received};
 use strait_emulators::Emulator;
 use strait_kit::QueueSettings;
 use strait_sqs::{Client, SnsProducer, SqsProducer, SqsQueue, create_queue, create_topic};
-use tokio::process::Command;
 
 /// The script beside this file, run by the Python of LocalStack's installation, which pins boto3.
 async fn boto(arguments: &[&str]) -> Vec<Value> {
-    let python = strait_emulators::install(Emulator::LocalStack).unwrap().join("venv/bin/python");
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/sqs/boto.py");
-    let run = Command::new(python).arg(script).arg(endpoint()).args(arguments).stderr(Stdio::inherit()).output().await;
-    let run = run.unwrap();
-    assert!(run.status.success(), "{:?}", run.status);
-    String::from_utf8(run.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    let endpoint = endpoint();
+    python(Emulator::LocalStack, "sqs/boto.py", &[&[&*endpoint], arguments].concat()).await
 }
 
 async fn queue(client: &Client, suffix: &str) -> (String, String) {
@@ -32,15 +26,7 @@ async fn queue(client: &Client, suffix: &str) -> (String, String) {
 
 async fn receive(client: &Client, name: &str, count: usize) -> Vec<Received> {
     let consumer = SqsQueue::open(client, name, options()).await.unwrap().consumer(QueueSettings::default());
-    let mut all = Vec::new();
-    while all.len() < count {
-        let batch = consumer.receive(Budget::new(10, 1 << 30)).await.unwrap();
-        for outcome in consumer.settle(&batch.iter().map(|it| it.claim.token()).collect::<Vec<_>>()).await {
-            outcome.unwrap();
-        }
-        all.extend(batch);
-    }
-    consumer.close().await.unwrap();
+    let mut all = take(consumer, count).await;
     all.sort_by_key(|received| received.origin.stored_at());
     all
 }
