@@ -68,10 +68,13 @@ pub(crate) fn test(steps: &mut Steps) -> Result<(), String> {
         }
         Ok(())
     })?;
-    let mut tests = cargo(["test"]);
-    // They wait for leases to end, on the clock on the wall: many at once take as long as the longest.
-    tests.args(SELECTION).env("RUST_TEST_THREADS", "24");
-    steps.run("tests against emulators", tests.envs(running.iter().flat_map(variables)))?;
+    // They wait for leases to end, on the clock on the wall: as many at once as their emulator bears take as long as the
+    // longest.
+    for (name, threads) in [("leases", "8"), ("pubsub", "64"), ("sqs", "32"), ("emulators", "8")] {
+        let mut tests = cargo(["test"]);
+        tests.args(SELECTION).args(["--test", name]).env("RUST_TEST_THREADS", threads);
+        steps.run(&format!("tests against emulators: {name}"), tests.envs(running.iter().flat_map(variables)))?;
+    }
     let mut build = cargo(["build", "--example", "orders"]);
     steps.run("build of the example for services", build.args(SELECTION))?;
     ["sqs.toml", "pubsub.toml"]
