@@ -1,4 +1,4 @@
-//! The engine of queues, where it closes late: what is no longer leased is nobody's to give back.
+//! The engine of queues, where it comes late: what is no longer leased is nobody's to keep, nor to give back.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use strait_core::{Budget, Consumer as _, Guarantees, Message, Origin, Received, Result};
+use strait_core::{Budget, ClaimState, Consumer as _, Guarantees, Message, Origin, Received, Result};
 use strait_kit::{Keeping, Leased, Queue, QueueConsumer, QueueSettings};
 use tokio::{
     sync::Notify,
-    time::{advance, timeout},
+    time::{Instant, advance, timeout},
 };
 
 const LEASE: Duration = Duration::from_secs(10);
@@ -31,11 +31,11 @@ impl Queue for Slow {
     }
 
     fn keeping(&self) -> Keeping {
-        Keeping::Ours { lease: LEASE, longest: 100 * LEASE }
+        Keeping::Ours { lease: LEASE, longest: Duration::ZERO } // no lease is extended
     }
 
     fn counts_deliveries(&self) -> bool {
-        true
+        false
     }
 
     async fn receive(&self, _: Budget) -> Result<Vec<Leased<u32>>> {
@@ -64,7 +64,7 @@ impl Queue for Slow {
 fn open() -> (Slow, QueueConsumer<Slow>) {
     let slow = Slow::default();
     let mut settings = QueueSettings::default();
-    (settings.last_polls, settings.sweep) = (LEASE, 100 * LEASE); // nothing ends what is held but the close
+    (settings.last_polls, settings.sweep) = (LEASE, 100 * LEASE); // nobody looks for what has ended
     (slow.clone(), QueueConsumer::new(slow, settings))
 }
 
@@ -103,4 +103,17 @@ async fn given_back_of_what_is_held(frozen: Duration) -> Vec<u32> {
 async fn what_is_held_is_given_back_within_its_lease_only() {
     assert_eq!(given_back_of_what_is_held(LEASE / 10).await, [7]);
     assert_eq!(given_back_of_what_is_held(2 * LEASE).await, [0; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_ended_is_not_kept_by_a_poll_that_was_sent_before() {
+    let (slow, consumer) = open();
+    slow.answer.notify_one();
+    let lost = receive(&consumer).await.unwrap();
+    advance(LEASE / 2).await;
+    assert!(timeout(LEASE / 2, receive(&consumer)).await.is_err()); // the poll is under way when the lease ends
+    slow.answer.notify_one();
+    let again = timeout(LEASE, receive(&consumer)).await.expect("it is delivered again").unwrap();
+    let state = |received: &Received| received.claim.state(|| Instant::now().into_std());
+    assert_eq!((state(&lost[0]), state(&again[0])), (ClaimState::Lost, ClaimState::Held));
 }

@@ -130,7 +130,7 @@ impl<Q: Queue> QueueConsumer<Q> {
         let (mut claims, mut again) = (Vec::with_capacity(batch.len()), Vec::new());
         let mut held = self.shared.held();
         for (index, leased) in batch.iter_mut().enumerate() {
-            if (!counts || leased.origin.redeliveries() > 0) && held.renew(leased, &term) {
+            if (!counts || leased.origin.redeliveries() > 0) && held.renew(leased, &term, Instant::now().into_std()) {
                 again.push(index);
             } else {
                 claims.push(held.enter(leased, &term));

@@ -41,11 +41,11 @@ impl<H: Clone> Held<H> {
     }
 
     /// Whether this is a second delivery of a message in hand: then its handle replaces the one before, and it is not
-    /// delivered.
-    pub(super) fn renew(&mut self, leased: &Leased<H>, term: &Term) -> bool {
+    /// delivered. What has ended by `now` is not in hand, although it was when the second was asked for.
+    pub(super) fn renew(&mut self, leased: &Leased<H>, term: &Term, now: Instant) -> bool {
         let Some(token) = self.find(&leased.origin) else { return false };
         let Some(lease) = self.leases.get_mut(token) else { return false };
-        if lease.grant.renew(term.until.map(Instant::from), term.received) && !planted!("second-delivery-handed-out") {
+        if lease.grant.renew(term.until.map(Instant::from), now) && !planted!("second-delivery-handed-out") {
             lease.again(leased.handle.clone(), term);
             return true;
         }
