@@ -43,6 +43,7 @@ impl fmt::Display for Position {
 pub struct Origin {
     position: Position,
     redeliveries: u32,
+    crashes: u32,
     stored_at: Option<SystemTime>,
 }
 
@@ -55,6 +56,12 @@ impl Origin {
     /// Says how often the provider delivered it before.
     pub fn with_redeliveries(mut self, count: u32) -> Self {
         self.redeliveries = count;
+        self
+    }
+
+    /// Says how many processes ended while they worked on it, and on nothing else of its partition.
+    pub fn with_crashes(mut self, count: u32) -> Self {
+        self.crashes = count;
         self
     }
 
@@ -74,6 +81,13 @@ impl Origin {
     /// This never counts as attempts: deploys and give-backs raise it too.
     pub fn redeliveries(&self) -> u32 {
         self.redeliveries
+    }
+
+    /// How many processes ended while they worked on it, where it is under suspicion of that; else 0.
+    ///
+    /// These count as attempts.
+    pub fn crashes(&self) -> u32 {
+        self.crashes
     }
 
     /// When the provider stored it, by the provider's clock, where it says so.

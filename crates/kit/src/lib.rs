@@ -13,8 +13,8 @@ mod rows;
 
 pub use ledger::Ledger;
 pub use log::{
-    Change, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Progress, Reader, Record, Renew, Start, Static,
-    Trimmed,
+    Change, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Progress, Quarantine, Reader, Record, Renew,
+    Start, Static, Suspect, Trimmed,
 };
 pub use queue::{Keeping, Leased, Queue, QueueConsumer, QueueSettings};
 pub use rows::{Expect, Put, Row, RowStore, Version};

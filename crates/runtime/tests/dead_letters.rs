@@ -139,3 +139,36 @@ async fn a_channel_that_is_too_small_is_refused_unless_truncation_is_allowed() {
     settings.oversize = Oversize::Truncate;
     assert!(Receiver::new(Arc::new(Script::default()), settings).is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn processes_that_ended_count_as_attempts() {
+    let (script, store) = (Script::default(), Store::default());
+    script.crashed(0, 2);
+    script.crashed(1, 3);
+    script.push(&["a1", "a2", "a3"]);
+    let receiver = open(&script, channel(&store));
+    let a1 = next(&receiver).await;
+    assert_eq!((text(a1.message()), a1.attempt()), ("a1".into(), 3));
+    a1.ack();
+    let a3 = next(&receiver).await;
+    assert_eq!((text(a3.message()), a3.attempt()), ("a3".into(), 1), "a2 is not worked on again");
+    a3.ack_confirmed().await.unwrap();
+    assert_eq!(script.settled(), [0, 1, 2]);
+    let letter = &store.stored()[0];
+    assert_eq!(letter.headers.get_str(reserved::REASON), Some("3 processes ended while they worked on it"));
+    assert_eq!(letter.headers.get_str(reserved::ATTEMPTS), Some("3"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_processes_ended_of_blocks_its_key_unopened() {
+    let script = Script::default();
+    script.crashed(0, 3);
+    script.push(&["a1", "a2", "b1"]);
+    let receiver = open(&script, DeadLetter::Block);
+    let b1 = next(&receiver).await;
+    assert_eq!(text(b1.message()), "b1");
+    b1.ack();
+    assert!(timeout(MINUTE, receiver.recv()).await.is_err(), "it is worked on");
+    let health = receiver.health();
+    assert_eq!((health.state, health.counts.stalled), (State::Degraded, 1));
+}

@@ -2,8 +2,8 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
-use strait_core::Result;
-use strait_kit::{Change, Ownership, Partition, Progress, Renew};
+use strait_core::{Position, Result};
+use strait_kit::{Change, Ownership, Partition, Progress, Renew, Suspect};
 
 /// Hears what is committed.
 type Report = Box<dyn Fn(&Progress) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -42,6 +42,15 @@ impl Ownership for Reported {
             (self.report)(progress).await;
         }
         outcomes
+    }
+
+    async fn suspect(&self, partition: &str, epoch: u64, settled: Option<&Position>, suspect: &Suspect) -> Result<()> {
+        let outcome = self.inner.suspect(partition, epoch, settled, suspect).await;
+        if let (Ok(()), Some(position)) = (&outcome, settled) {
+            let progress = Progress { partition: partition.into(), epoch, position: position.clone() };
+            (self.report)(&progress).await;
+        }
+        outcome
     }
 
     async fn release(&self, partition: &str, epoch: u64) -> Result<()> {

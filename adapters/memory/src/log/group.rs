@@ -210,6 +210,7 @@ impl Group {
             epoch: partition.epoch,
             start,
             until: Some(until),
+            quarantine: None,
         });
     }
 

@@ -1,10 +1,10 @@
 use std::time::{Instant, SystemTime};
 
 use bytes::Bytes;
-use strait_core::{Error, Result};
+use strait_core::{Error, Position, Result};
 
 use super::rows::Name;
-use crate::{Change, Expect, Partition, Progress, Put, Row, Version};
+use crate::{Change, Expect, Partition, Progress, Put, Row, Suspect, Version};
 
 /// The time of an event.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +34,19 @@ pub enum Event {
         ticket: u64,
         /// What is settled.
         progress: Progress,
+    },
+    /// Store which message is worked on next, alone; answered by [`Output::Done`].
+    Suspect {
+        /// The caller's name for this request.
+        ticket: u64,
+        /// The partition.
+        partition: Name,
+        /// The tenure.
+        epoch: u64,
+        /// Everything up to here is settled.
+        settled: Option<Position>,
+        /// The message.
+        suspect: Suspect,
     },
     /// Hand a partition over: nothing of it is in hand any more. Answered by [`Output::Done`].
     Release {

@@ -6,9 +6,9 @@ use super::{
     Machine,
     calls::{Call, Output, Purpose},
     partitions::State,
-    rows::{Name, Nonce, PartRow, Place, Unreadable, decode, encode, part_key},
+    rows::{Name, Nonce, PartRow, Place, SuspectRow, Unreadable, decode, encode, part_key},
 };
-use crate::{Expect, Partition, Progress, Put, Row, Version};
+use crate::{Expect, Partition, Progress, Put, Row, Suspect, Version};
 
 /// A partition that is ours, from its take to its end, and the one write of its row that may be under way.
 #[derive(Debug)]
@@ -18,15 +18,24 @@ pub(super) struct Tenure {
     /// The row as it was last known to be stored.
     pub(super) row: PartRow,
     expect: Expect,
+    /// What the owners before may have died of.
+    inherited: Option<SuspectRow>,
     /// Whether it was asked back.
     pub(super) revoked: bool,
     /// What is to be stored, oldest first, and who waits for it.
-    commits: Vec<(u64, Place)>,
+    commits: Vec<(u64, Mark)>,
     pub(super) then: Then,
     io: Io,
     /// The row is gone or corrupt, and is to be put back.
     restore: bool,
     failures: u32,
+}
+
+/// How far it has come, as its row is to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Mark {
+    checkpoint: Option<Place>,
+    suspect: Option<SuspectRow>,
 }
 
 /// What is to happen once all progress is stored.
@@ -61,6 +70,7 @@ impl Tenure {
     pub(super) fn new(row: PartRow, version: Version) -> Self {
         Self {
             epoch: row.epoch,
+            inherited: row.suspect.clone(),
             row,
             expect: Expect::Is(version),
             revoked: false,
@@ -101,14 +111,16 @@ impl Tenure {
             row.owner = Some(Arc::clone(me));
             row.epoch += 1;
         }
-        if let Some((_, place)) = self.commits.last() {
-            row.checkpoint = Some(place.clone());
+        if let Some((_, mark)) = self.commits.last() {
+            Mark { checkpoint: row.checkpoint, suspect: row.suspect } = mark.clone();
             return Some(row);
         }
         match &self.then {
             Then::Keep => self.restore.then_some(row),
             Then::Release(_) => {
                 row.owner = None;
+                // It did not kill this one.
+                row.suspect = self.inherited.clone().filter(|_| row.checkpoint == row.taken);
                 Some(row)
             }
             Then::Finish { children, .. } => {
@@ -132,24 +144,58 @@ impl Machine {
     /// Stores progress, as soon as what is under way for this row has ended.
     pub(super) fn commit(&mut self, ticket: u64, progress: &Progress) {
         let Progress { partition, epoch, position } = progress;
-        let place = Place::from(position);
-        let result = match self.tenure(partition, *epoch) {
-            Some(tenure) if !matches!(tenure.then, Then::Release(_)) => {
-                let newest = tenure.commits.last().map(|(_, place)| place).or(tenure.row.checkpoint.as_ref());
-                match (newest, &place) {
-                    (Some(Place::Number(newest)), Place::Number(place)) if place < newest => {
-                        Err(behind(partition, position))
-                    }
-                    _ => {
-                        tenure.commits.push((ticket, place));
-                        Ok(())
-                    }
-                }
+        match self.mark(ticket, partition, *epoch, Some(position), None) {
+            Err(error) if error.kind() == ErrorKind::Lost && planted!("commits-of-others") => {
+                self.commit_blindly(ticket, progress);
             }
-            _ if planted!("commits-of-others") => return self.commit_blindly(ticket, progress),
-            _ => Err(Self::lost(partition, *epoch)),
+            outcome => self.marked(ticket, partition, outcome),
+        }
+    }
+
+    /// Stores what is worked on next, in the same way.
+    pub(super) fn suspect(
+        &mut self,
+        ticket: u64,
+        partition: &Name,
+        epoch: u64,
+        settled: Option<&Position>,
+        suspect: &Suspect,
+    ) {
+        let outcome = self.mark(ticket, partition, epoch, settled, Some(suspect.into()));
+        self.marked(ticket, partition, outcome);
+    }
+
+    fn mark(
+        &mut self,
+        ticket: u64,
+        partition: &Name,
+        epoch: u64,
+        settled: Option<&Position>,
+        suspect: Option<SuspectRow>,
+    ) -> Result<(), Error> {
+        let tenure = self.tenure(partition, epoch).filter(|tenure| !matches!(tenure.then, Then::Release(_)));
+        let Some(tenure) = tenure else { return Err(Self::lost(partition, epoch)) };
+        let newest = match tenure.commits.last() {
+            Some((_, newest)) => newest.clone(),
+            None => Mark { checkpoint: tenure.row.checkpoint.clone(), suspect: tenure.row.suspect.clone() },
         };
-        match result {
+        let checkpoint = settled.map(Place::from).or_else(|| newest.checkpoint.clone());
+        // Only progress is past what is suspected.
+        let suspect = suspect.or_else(|| newest.suspect.filter(|_| checkpoint == newest.checkpoint));
+        if let (Some(Place::Number(newest)), Some(Place::Number(place))) = (newest.checkpoint, &checkpoint)
+            && *place < newest
+        {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                format!("partition {partition:?} has come further than {place}"),
+            ));
+        }
+        tenure.commits.push((ticket, Mark { checkpoint, suspect }));
+        Ok(())
+    }
+
+    fn marked(&mut self, ticket: u64, partition: &Name, outcome: Result<(), Error>) {
+        match outcome {
             Ok(()) => self.write(partition),
             Err(error) => self.out.push_back(Output::Done { ticket, result: Err(error) }),
         }
@@ -262,7 +308,8 @@ impl Machine {
         let Some(tenure) = part.tenure() else { return };
         (tenure.failures, tenure.restore) = (0, false);
         tenure.expect = Expect::Is(version);
-        let count = tenure.commits.iter().rposition(|(_, place)| Some(place) == row.checkpoint.as_ref());
+        let is = |mark: &Mark| mark.checkpoint == row.checkpoint && mark.suspect == row.suspect;
+        let count = tenure.commits.iter().rposition(|(_, mark)| is(mark));
         let done: Vec<u64> =
             tenure.commits.drain(..count.map_or(0, |last| last + 1)).map(|(ticket, _)| ticket).collect();
         let over = row.owner.is_none();
@@ -350,8 +397,4 @@ impl Machine {
         let waiting: Vec<Name> = waiting.collect();
         self.restless.extend(waiting);
     }
-}
-
-fn behind(partition: &str, position: &Position) -> Error {
-    Error::new(ErrorKind::Invalid, format!("partition {partition:?} has come further than {position}"))
 }

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use strait_core::{Error, ErrorKind, Result};
+use strait_core::{Error, ErrorKind, Position, Result};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
     driver::{Driver, Request},
     rows::Name,
 };
-use crate::{Change, Log, Ownership, Partition, Progress, Renew, RowStore};
+use crate::{Change, Log, Ownership, Partition, Progress, Renew, RowStore, Suspect};
 
 /// How many requests may wait for the coordinator. Whoever makes more waits for room.
 const REQUESTS: usize = 256;
@@ -195,6 +195,11 @@ impl Ownership for Coordinator {
     async fn commit(&self, progress: &[Progress]) -> Vec<Result<()>> {
         let commit = |progress: &Progress| self.ask(Event::Commit { ticket: 0, progress: progress.clone() });
         join_all(progress.iter().map(commit)).await
+    }
+
+    async fn suspect(&self, partition: &str, epoch: u64, settled: Option<&Position>, suspect: &Suspect) -> Result<()> {
+        let (partition, settled, suspect) = (partition.into(), settled.cloned(), suspect.clone());
+        self.ask(Event::Suspect { ticket: 0, partition, epoch, settled, suspect }).await
     }
 
     async fn release(&self, partition: &str, epoch: u64) -> Result<()> {

@@ -93,7 +93,10 @@ impl Driver {
             self.tickets += 1;
             let number = self.tickets;
             match &mut event {
-                Event::Commit { ticket, .. } | Event::Release { ticket, .. } | Event::Finish { ticket, .. } => {
+                Event::Commit { ticket, .. }
+                | Event::Suspect { ticket, .. }
+                | Event::Release { ticket, .. }
+                | Event::Finish { ticket, .. } => {
                     *ticket = number;
                     self.waiting.insert(number, answer);
                 }

@@ -156,6 +156,9 @@ impl Machine {
             Event::Tick => {}
             Event::Reply { call, reply } => self.replied(call, reply),
             Event::Commit { ticket, progress } => self.commit(ticket, &progress),
+            Event::Suspect { ticket, partition, epoch, settled, suspect } => {
+                self.suspect(ticket, &partition, epoch, settled.as_ref(), &suspect);
+            }
             Event::Release { ticket, partition, epoch } => self.release(ticket, &partition, epoch),
             Event::Finish { ticket, partition, epoch, children } => self.finish(ticket, &partition, epoch, children),
             Event::Returned { partition, epoch } => self.returned(&partition, epoch),

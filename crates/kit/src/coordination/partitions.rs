@@ -12,7 +12,10 @@ use super::{
     commits::{Tenure, Then},
     rows::{Name, Nonce, PartRow, Unreadable, decode, encode, part_key},
 };
-use crate::{Change, Expect, Put, Row, Start, Version};
+use crate::{Change, Expect, Put, Quarantine, Row, Start, Suspect, Version};
+
+/// After how many owners in a row that died and settled nothing a partition is in quarantine: once may be anything.
+const STUCK: u32 = 2;
 
 /// What is known of a partition.
 #[derive(Debug, Default)]
@@ -240,6 +243,7 @@ impl Machine {
             parents: parents.clone(),
             stuck: 0,
             taken: None,
+            suspect: None,
         })
     }
 
@@ -249,7 +253,7 @@ impl Machine {
             self.finished.insert(Arc::clone(partition));
             return self.advise();
         }
-        let mut crashed = false;
+        let (mut crashed, mut lapsed) = (false, false);
         if let Some(owner) = row.owner.as_ref().filter(|_| !planted!("plan-obeyed-unchecked")) {
             let ours = *owner == self.life.id;
             if !ours && !self.is_over(owner, partition) {
@@ -258,6 +262,7 @@ impl Machine {
                 }
                 crashed = true;
             }
+            lapsed = !crashed;
         }
         if !planted!("children-before-parents") && self.waits_for_parents(partition, row) {
             return;
@@ -278,6 +283,7 @@ impl Machine {
                 0
             },
             taken: row.checkpoint.clone(),
+            suspect: row.suspect.clone().and_then(|suspect| if lapsed { suspect.spared() } else { Some(suspect) }),
             // All finished: whoever takes it next need not ask again.
             parents: Vec::new(),
             ..row.clone()
@@ -319,13 +325,16 @@ impl Machine {
             part.state = State::Held(Box::new(tenure));
             return self.write(partition);
         }
+        let suspect = tenure.row.suspect.as_ref().map(Suspect::from);
+        let quarantine = (suspect.is_some() || tenure.row.stuck >= STUCK) && !planted!("quarantine-ignored");
+        let quarantine = quarantine.then(|| Quarantine::new(suspect));
         let start = match &tenure.row.checkpoint {
             Some(place) => Start::After(place.into()),
             None => tenure.row.from.start(),
         };
         part.state = State::Held(Box::new(tenure));
         let partition = Arc::clone(partition);
-        self.out.push_back(Output::Change(Change::Gained { partition, epoch, start, until }));
+        self.out.push_back(Output::Change(Change::Gained { partition, epoch, start, until, quarantine }));
     }
 
     /// Everything that was held is lost. Returns the tenures whose handlers may still run.

@@ -148,6 +148,7 @@ impl Machine {
             parents,
             stuck: 0,
             taken: None,
+            suspect: None,
         }
     }
 }

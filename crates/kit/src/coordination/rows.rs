@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use strait_core::{Error, ErrorKind, Position};
 
-use crate::Start;
+use crate::{Start, Suspect};
 
 /// The schema that is written, and the newest that is understood.
 const SCHEMA: u32 = 1;
@@ -57,6 +57,36 @@ pub(super) struct PartRow {
     /// The checkpoint when it was last taken.
     #[serde(default)]
     pub(super) taken: Option<Place>,
+    /// What its owner works on, alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) suspect: Option<SuspectRow>,
+}
+
+/// A message that may have killed its process, and how many owners began to work on it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct SuspectRow {
+    pub(super) at: Place,
+    pub(super) attempts: u32,
+}
+
+impl SuspectRow {
+    /// One attempt fewer: its owner did not die of it.
+    pub(super) fn spared(self) -> Option<Self> {
+        let attempts = self.attempts.checked_sub(1).filter(|attempts| *attempts > 0)?;
+        Some(Self { attempts, ..self })
+    }
+}
+
+impl std::convert::From<&Suspect> for SuspectRow {
+    fn from(Suspect { position, attempts }: &Suspect) -> Self {
+        Self { at: position.into(), attempts: *attempts }
+    }
+}
+
+impl std::convert::From<&SuspectRow> for Suspect {
+    fn from(SuspectRow { at, attempts }: &SuspectRow) -> Self {
+        Self { position: at.into(), attempts: *attempts }
+    }
 }
 
 /// `plan`: who is to own what.
@@ -217,6 +247,7 @@ mod tests {
             parents: vec!["p0".into()],
             stuck: 0,
             taken: None,
+            suspect: None,
         }
     }
 
@@ -224,6 +255,8 @@ mod tests {
     fn what_is_written_is_read() {
         let text = encode(&row());
         assert_eq!(decode::<PartRow>(&text), Ok(row()));
+        let suspect = PartRow { suspect: Some(SuspectRow { at: Place::Number(7), attempts: 2 }), ..row() };
+        assert_eq!(decode::<PartRow>(&encode(&suspect)), Ok(suspect));
         assert_eq!(
             std::str::from_utf8(&text).unwrap(),
             r#"{"v":1,"nonce":{"by":"x","n":7},"owner":"x","epoch":3,"checkpoint":"495","from":{"at":12},"parents":["p0"],"stuck":0,"taken":null}"#

@@ -82,6 +82,8 @@ pub(super) struct Shared {
     pub(super) ready: Notify,
     /// Something was lost of which claims may be left.
     pub(super) lost: Notify,
+    /// A partition was gained in quarantine.
+    pub(super) quarantined: Notify,
     /// Whether it is closed, and at last how that went.
     pub(super) closing: watch::Sender<bool>,
     pub(super) closed: Mutex<Result<()>>,
@@ -108,6 +110,7 @@ impl LogConsumer {
             tenures: Mutex::default(),
             ready: Notify::new(),
             lost: Notify::new(),
+            quarantined: Notify::new(),
             closing: watch::Sender::new(false),
             closed: Mutex::new(Ok(())),
         });

@@ -8,14 +8,15 @@ use tokio::{
 };
 
 use super::{
-    Change,
+    Change, Quarantine,
     consumer::{Shared, now},
+    quarantine::{Isolation, isolate},
     reader::read,
     tenure::Tenure,
 };
 
-/// How often a partition that drains is looked at.
-const DRAINING: Duration = Duration::from_millis(20);
+/// How often a partition that drains, or is in quarantine, is looked at.
+pub(super) const BEAT: Duration = Duration::from_millis(20);
 
 /// How many partitions are handed over at once.
 const AT_ONCE: usize = 64;
@@ -34,6 +35,7 @@ pub(super) async fn drive(shared: Arc<Shared>) {
             hand_over(&shared, &commits),
             mend(&shared),
             see_off(&shared),
+            isolate(&shared, &commits),
             close(&shared)
         )
     };
@@ -70,13 +72,18 @@ async fn follow(shared: &Arc<Shared>) -> Result<()> {
 
 fn apply(shared: &Arc<Shared>, change: Change) {
     match change {
-        Change::Gained { partition, epoch, start, until } => {
+        Change::Gained { partition, epoch, start, until, quarantine } => {
             let former = shared.tenures().of_partition(&partition);
             if let Some(former) = former {
                 lose(shared, former);
             }
             shared.settings.observer.observe(Measure::Gained(&partition));
-            let number = shared.tenures().begin(Tenure::new(partition, epoch, start, until));
+            if let Some(Quarantine { suspect }) = &quarantine {
+                tracing::warn!(%partition, ?suspect, "owners of a partition died without having come further: it is worked on one message at a time");
+                shared.quarantined.notify_one();
+            }
+            let isolation = quarantine.map(|quarantine| Isolation::new(quarantine, shared.settings.buffer));
+            let number = shared.tenures().begin(Tenure::new(partition, epoch, start, until, isolation));
             start_reading(shared, number);
         }
         Change::Renewed { until } => {
@@ -107,7 +114,7 @@ fn start_reading(shared: &Arc<Shared>, number: u32) {
     shared.tenures().read_by(number, reader.abort_handle());
 }
 
-fn lose(shared: &Shared, number: u32) {
+pub(super) fn lose(shared: &Shared, number: u32) {
     let lost = shared.tenures().lose(number);
     if let Some((partition, claims)) = lost {
         shared.settings.observer.observe(Measure::ClaimsLost(claims));
@@ -126,7 +133,7 @@ async fn see_off(shared: &Shared) {
             for (partition, epoch) in over {
                 shared.ownership.returned(&partition, epoch).await;
             }
-            time::sleep(DRAINING).await;
+            time::sleep(BEAT).await;
         }
     }
 }
@@ -165,7 +172,7 @@ async fn commit(shared: &Shared, commits: &Mutex<()>) -> bool {
 
 /// Hands over what is drained, or out of time, and finishes what is read to its end.
 async fn hand_over(shared: &Shared, commits: &Mutex<()>) {
-    let mut beat = time::interval(DRAINING);
+    let mut beat = time::interval(BEAT);
     beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failures = 0;
     loop {

@@ -56,7 +56,7 @@ impl Static {
 impl State {
     fn gain(&mut self, partition: Arc<str>, start: Start) {
         self.owned.insert(Arc::clone(&partition));
-        self.changes.push_back(Change::Gained { partition, epoch: EPOCH, start, until: None });
+        self.changes.push_back(Change::Gained { partition, epoch: EPOCH, start, until: None, quarantine: None });
     }
 
     fn check(&self, partition: &str, epoch: u64) -> Result<()> {

@@ -4,6 +4,7 @@ mod consumer;
 mod driver;
 mod fixed;
 mod ownership;
+mod quarantine;
 mod reader;
 mod tenure;
 
@@ -14,7 +15,7 @@ use strait_core::{Budget, Guarantees, Message, Position, Result};
 
 pub use consumer::{LogConsumer, LogSettings, Trimmed};
 pub use fixed::Static;
-pub use ownership::{Change, Ownership, Progress, Renew};
+pub use ownership::{Change, Ownership, Progress, Quarantine, Renew, Suspect};
 
 /// The raw operations of a partitioned log. Every call has a deadline of its own.
 #[async_trait]

@@ -26,6 +26,13 @@ pub trait Ownership: Any + Debug + Send + Sync {
     /// Stores progress. One outcome per entry, in order.
     async fn commit(&self, progress: &[Progress]) -> Vec<Result<()>>;
 
+    /// Stores which message is worked on next, alone, and that everything up to `settled` is. Called in tenures that were
+    /// gained in quarantine only, before the message is handed out. By default nothing is stored, where nothing is.
+    async fn suspect(&self, partition: &str, epoch: u64, settled: Option<&Position>, suspect: &Suspect) -> Result<()> {
+        let _ = (partition, epoch, settled, suspect);
+        Ok(())
+    }
+
     /// Hands a partition over. Called when nothing of it is in hand any more, and progress is committed.
     async fn release(&self, partition: &str, epoch: u64) -> Result<()>;
 
@@ -66,6 +73,8 @@ pub enum Change {
         start: Start,
         /// When it ends unless it is renewed.
         until: Option<Instant>,
+        /// Set if owners died one after the other and came no further: perhaps a message kills its process.
+        quarantine: Option<Quarantine>,
     },
     /// Everything that is owned is ours until then.
     Renewed {
@@ -86,6 +95,30 @@ pub enum Change {
         /// Which tenure.
         epoch: u64,
     },
+}
+
+/// How a partition is worked on whose owners died: one message at a time, and each is [named](Ownership::suspect) before.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Quarantine {
+    /// What the last owner was at when it died, if it was in quarantine too.
+    pub suspect: Option<Suspect>,
+}
+
+impl Quarantine {
+    /// After owners died, the last of them at this message.
+    pub fn new(suspect: Option<Suspect>) -> Self {
+        Self { suspect }
+    }
+}
+
+/// A message that may have killed its process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// Which one.
+    pub position: Position,
+    /// How many owners in a row began to work on it, alone.
+    pub attempts: u32,
 }
 
 /// How far a tenure has come.

@@ -59,6 +59,8 @@ impl Place {
                         self.start = Start::After(last.position.clone());
                         self.shared.tenures().arrive(self.number, records);
                         self.shared.ready.notify_one();
+                    } else if behind == Some(0) {
+                        self.shared.tenures().caught_up(self.number);
                     }
                 }
                 Page::End { children } => {

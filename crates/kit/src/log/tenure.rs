@@ -8,7 +8,7 @@ use std::{
 use strait_core::{Budget, ClaimState, Error, ErrorKind, Grant, Origin, Position, Received, Result, Token, planted};
 use tokio::{sync::Notify, task::AbortHandle};
 
-use super::{LogSettings, Partition, Progress, Record, Start};
+use super::{LogSettings, Partition, Progress, Record, Start, quarantine::Isolation};
 use crate::Ledger;
 
 /// How many pages may wait for each partition: one being handed out, and the next.
@@ -28,6 +28,8 @@ pub(super) struct Tenures {
     turns: VecDeque<u32>,
     /// What readers could not mend by themselves.
     pub(super) errors: VecDeque<Error>,
+    /// The tenure in quarantine that has a message in hand, and since when.
+    pub(super) trial: Option<(u32, Instant)>,
 }
 
 /// A tenure that was lost, and its claims.
@@ -48,11 +50,13 @@ pub(super) struct Tenure {
     former: Vec<Grant>,
     /// Where it started.
     start: Start,
-    ledger: Ledger<Position>,
+    pub(super) ledger: Ledger<Position>,
     pages: VecDeque<vec::IntoIter<Record>>,
     /// What was settled before the partition was read again.
     skip: HashSet<Position>,
-    committed: Option<Position>,
+    pub(super) committed: Option<Position>,
+    /// Set while it is in quarantine.
+    pub(super) isolation: Option<Isolation>,
     /// What it became, once it is read to its end.
     pub(super) children: Option<Vec<Partition>>,
     /// When it is handed over, drained or not.
@@ -65,7 +69,13 @@ pub(super) struct Tenure {
 }
 
 impl Tenure {
-    pub(super) fn new(partition: Arc<str>, epoch: u64, start: Start, until: Option<Instant>) -> Self {
+    pub(super) fn new(
+        partition: Arc<str>,
+        epoch: u64,
+        start: Start,
+        until: Option<Instant>,
+        isolation: Option<Isolation>,
+    ) -> Self {
         Self {
             grant: Grant::new(Some(Arc::clone(&partition)), until),
             former: Vec::new(),
@@ -76,6 +86,7 @@ impl Tenure {
             pages: VecDeque::new(),
             skip: HashSet::new(),
             committed: None,
+            isolation,
             children: None,
             deadline: None,
             room: Arc::new(Notify::new()),
@@ -99,6 +110,11 @@ impl Tenure {
     /// Where a reader begins that knows nothing else.
     pub(super) fn begin(&self) -> Start {
         self.ledger.watermark().map_or_else(|| self.start.clone(), |position| Start::After(position.clone()))
+    }
+
+    /// What is handed out next.
+    pub(super) fn coming(&self) -> Option<&Position> {
+        self.pages.front()?.as_slice().first().map(|record| &record.position)
     }
 
     fn progress(&self) -> Option<Progress> {
@@ -132,10 +148,12 @@ impl Tenure {
             if count == 0 {
                 return;
             }
+            let isolation = self.isolation.as_ref();
             batch.extend(page.by_ref().take(count).map(|Record { message, position, stored_at }| {
                 let entry = self.ledger.record(position.clone());
                 let claim = self.grant.claim(Token { source: number, entry });
-                let origin = Origin::new(position);
+                let crashes = isolation.map_or(0, |isolation| isolation.crashes(&position));
+                let origin = Origin::new(position).with_crashes(crashes);
                 let origin = if let Some(time) = stored_at { origin.with_stored_at(time) } else { origin };
                 Received::new(message, claim, origin)
             }));
@@ -279,6 +297,13 @@ impl Tenures {
         }
     }
 
+    /// It has something to hand out again.
+    pub(super) fn take_turn(&mut self, number: u32) {
+        if !self.turns.contains(&number) && self.held.get(&number).is_some_and(|tenure| !tenure.pages.is_empty()) {
+            self.turns.push_back(number);
+        }
+    }
+
     /// What is handed out next: from each partition in turn, as far as the budget goes.
     pub(super) fn hand_out(&mut self, budget: Budget, now: impl Fn() -> Instant) -> Vec<Received> {
         let mut batch = Vec::new();
@@ -296,11 +321,16 @@ impl Tenures {
             if tenure.is_broken(&now) {
                 continue; // what is behind the dropped claim waits until the partition is read again
             }
+            let budget = match tenure.isolation.as_mut().map(Isolation::may_go) {
+                None => budget,
+                Some(true) => Budget::new(batch.len() + 1, budget.bytes),
+                Some(false) => continue, // until it is named
+            };
             if batch.is_empty() {
                 batch.reserve(tenure.pages.iter().map(ExactSizeIterator::len).sum::<usize>().min(budget.messages));
             }
             tenure.hand_out(number, budget, &mut bytes, &mut batch);
-            if !tenure.pages.is_empty() {
+            if !tenure.pages.is_empty() && tenure.isolation.is_none() {
                 self.turns.push_back(number);
             }
         }
@@ -399,7 +429,8 @@ impl Tenures {
         let lost = old.grant.claims();
         let until = old.grant.until();
         let former = old.give_up();
-        let mut new = Tenure::new(Arc::clone(&old.partition), old.epoch, old.begin(), until);
+        let isolation = old.isolation.take().map(Isolation::again);
+        let mut new = Tenure::new(Arc::clone(&old.partition), old.epoch, old.begin(), until, isolation);
         new.committed = old.committed.take();
         let mut skip = std::mem::take(&mut old.skip);
         skip.extend(std::mem::take(&mut old.ledger).settled_above());

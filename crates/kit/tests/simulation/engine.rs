@@ -43,10 +43,23 @@ pub(crate) struct Tenure {
     pub(crate) committing: Option<(u64, u64)>,
     /// The ticket of its release or its end.
     pub(crate) ending: Option<u64>,
+    /// Set while it is in quarantine.
+    pub(crate) isolation: Option<Isolation>,
+}
+
+/// One message at a time, and each is named before.
+#[derive(Debug)]
+pub(crate) struct Isolation {
+    /// How many more.
+    pub(crate) left: usize,
+    /// The ticket of the name that is being stored, and what is settled with it.
+    pub(crate) naming: Option<(u64, Option<u64>)>,
+    /// Whether the next message is named.
+    pub(crate) named: bool,
 }
 
 impl Tenure {
-    pub(crate) fn new(epoch: u64, next: usize) -> Self {
+    pub(crate) fn new(epoch: u64, next: usize, quarantine: bool) -> Self {
         Self {
             epoch,
             next,
@@ -57,6 +70,7 @@ impl Tenure {
             committed: None,
             committing: None,
             ending: None,
+            isolation: quarantine.then_some(Isolation { left: SPAN, naming: None, named: false }),
         }
     }
 
@@ -87,6 +101,21 @@ impl Tenure {
         self.ledger.settle(number);
         let done = self.entries.iter().take_while(|entry| entry.doing == Doing::Settled).count();
         self.entries.drain(..done);
+    }
+
+    /// Whether a request of it is under way.
+    pub(crate) fn is_busy(&self) -> bool {
+        let naming = self.isolation.as_ref().is_some_and(|isolation| isolation.naming.is_some());
+        naming || self.committing.is_some() || self.ending.is_some()
+    }
+
+    /// How many more records may be read.
+    pub(crate) fn room(&mut self) -> usize {
+        let span = self.ledger.span();
+        match &mut self.isolation {
+            None => SPAN.saturating_sub(span),
+            Some(isolation) => usize::from(span == 0 && std::mem::take(&mut isolation.named)),
+        }
     }
 
     /// Whether everything up to the cut is settled.

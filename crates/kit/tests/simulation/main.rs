@@ -54,6 +54,7 @@ const LEAST: &[(&str, u64)] = &[
     ("history: redelivered", 200),
     ("history: rows of finished partitions deleted", 50),
     ("history: settled", 10_000),
+    ("history: started in quarantine", 10),
     ("joined", 100),
     ("killed", 50),
     ("killed after: child row", 1),

@@ -8,12 +8,12 @@ use std::{
 use fastrand::Rng;
 use strait_core::{ErrorKind, Position, Result};
 use strait_kit::{
-    Change, Progress,
+    Change, Progress, Suspect,
     coordination::{CoordinatorSettings, Event, Machine, Now, Output},
 };
 
 use crate::{
-    engine::{Doing, Engine, Entry, SPAN, Tenure},
+    engine::{Doing, Engine, Entry, Tenure},
     history::{Pid, Time, What},
     log::{name, number, wall},
     world::{Happening, SECOND, World},
@@ -115,12 +115,12 @@ impl World {
 
     fn change(&mut self, pid: Pid, change: Change) -> Option<Event> {
         match change {
-            Change::Gained { partition, epoch, start, until } => {
+            Change::Gained { partition, epoch, start, until, quarantine } => {
                 let partition = number(&partition);
                 let until = self.time(pid, until.expect("members have an end"));
                 self.processes[pid].until = until;
                 let next = self.log.seek(partition, &start);
-                let tenure = Tenure::new(epoch, next);
+                let tenure = Tenure::new(epoch, next, quarantine.is_some());
                 self.processes[pid].engine.held.insert(partition, tenure);
                 self.note(What::Gained { pid, partition, epoch, until });
                 self.plan_work(pid, 1);
@@ -178,6 +178,10 @@ impl World {
             if self.now >= self.processes[pid].until {
                 continue;
             }
+            self.name(pid, partition);
+            if !self.processes[pid].alive {
+                return;
+            }
             self.read(pid, partition);
             self.start(pid, partition);
             self.hand_over(pid, partition);
@@ -189,19 +193,41 @@ impl World {
             .engine
             .held
             .values()
-            .any(|tenure| tenure.deadline.is_some() || !tenure.entries.is_empty())
+            .any(|tenure| tenure.deadline.is_some() || tenure.isolation.is_some() || !tenure.entries.is_empty())
         {
             self.plan_work(pid, SECOND / 20);
         }
     }
 
+    /// Names what a partition in quarantine works on next.
+    fn name(&mut self, pid: Pid, partition: usize) {
+        let Self { log, processes, .. } = self;
+        let process = &mut processes[pid];
+        let Some(tenure) = process.engine.held.get_mut(&partition) else { return };
+        if tenure.is_busy() || tenure.ledger.span() > 0 || tenure.deadline.is_some() {
+            return;
+        }
+        let (epoch, settled) = (tenure.epoch, tenure.ledger.watermark().copied());
+        let Some(isolation) = tenure.isolation.as_mut().filter(|isolation| !isolation.named) else { return };
+        if isolation.left == 0 {
+            tenure.isolation = None;
+            return;
+        }
+        let Some((position, ..)) = log.shards[partition].records.get(tenure.next) else { return };
+        process.tickets += 1;
+        let ticket = process.tickets;
+        isolation.naming = Some((ticket, settled));
+        let suspect = Suspect { position: Position::Number(*position), attempts: 1 };
+        let (partition, settled) = (name(partition), settled.map(Position::Number));
+        self.tell(pid, Event::Suspect { ticket, partition, epoch, settled, suspect });
+    }
+
     fn read(&mut self, pid: Pid, partition: usize) {
         let Self { log, processes, now, .. } = self;
         let Some(tenure) = processes[pid].engine.held.get_mut(&partition) else { return };
-        while tenure.deadline.is_none()
-            && tenure.ledger.span() < SPAN
-            && let Some((position, key, _)) = log.shards[partition].records.get(tenure.next)
-        {
+        let room = if tenure.deadline.is_none() { tenure.room() } else { 0 };
+        for _ in 0..room {
+            let Some((position, key, _)) = log.shards[partition].records.get(tenure.next) else { break };
             tenure.next += 1;
             let number = tenure.ledger.record(*position);
             tenure.entries.push(Entry { number, position: *position, key: *key, doing: Doing::Waiting(*now) });
@@ -271,7 +297,7 @@ impl World {
     fn commit_one(&mut self, pid: Pid, partition: usize) {
         let process = &mut self.processes[pid];
         let Some(tenure) = process.engine.held.get_mut(&partition) else { return };
-        if tenure.committing.is_some() || tenure.ending.is_some() {
+        if tenure.is_busy() {
             return;
         }
         let Some(position) = tenure.progress() else { return };
@@ -288,7 +314,7 @@ impl World {
         let closed = self.log.shards[partition].closed.is_some();
         let count = self.log.shards[partition].records.len();
         let Some(tenure) = self.processes[pid].engine.held.get(&partition) else { return };
-        if tenure.ending.is_some() || tenure.committing.is_some() {
+        if tenure.is_busy() {
             return;
         }
         let (forced, drains) = (tenure.deadline.is_some_and(|at| at <= self.now), tenure.deadline.is_some());
@@ -330,8 +356,11 @@ impl World {
 
     fn done(&mut self, pid: Pid, ticket: u64, result: Result<()>) {
         let held = &mut self.processes[pid].engine.held;
+        let names = |tenure: &Tenure| tenure.isolation.as_ref()?.naming.filter(|(naming, _)| *naming == ticket);
         let waits = |tenure: &Tenure| {
-            tenure.ending == Some(ticket) || tenure.committing.is_some_and(|(_, committing)| committing == ticket)
+            tenure.ending == Some(ticket)
+                || tenure.committing.is_some_and(|(_, committing)| committing == ticket)
+                || names(tenure).is_some()
         };
         let Some((partition, _)) = held.iter().find(|(_, tenure)| waits(tenure)) else { return };
         let partition = *partition;
@@ -342,8 +371,19 @@ impl World {
             self.note(What::Released { pid, partition, epoch, clean: result.is_ok() });
             return;
         }
+        if let Some((_, settled)) = names(tenure) {
+            let named = result.is_ok();
+            if named && settled.is_some() {
+                tenure.committed = settled;
+            }
+            if let Some(isolation) = &mut tenure.isolation {
+                (isolation.naming, isolation.named) = (None, named);
+                isolation.left -= usize::from(named);
+            }
+        }
         let committing = tenure.committing.take();
         match result {
+            Ok(()) if committing.is_none() => self.fire("named"),
             Ok(()) => tenure.committed = committing.map(|(position, _)| position),
             Err(error) if error.kind() == ErrorKind::Lost => {
                 self.end(pid, partition);

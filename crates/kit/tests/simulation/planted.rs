@@ -26,6 +26,7 @@ pub(crate) const DEFECTS: &[(&str, u64, u64)] = &[
     ("no-read-back-of-heartbeats", 0, 300),
     ("parent-row-deleted-early", 0, 100),
     ("plan-obeyed-unchecked", 0, 50),
+    ("quarantine-ignored", 0, 100),
     ("refused-taken-for-stored", 0, 300),
     ("release-before-forgetting", 0, 50),
     ("revived", 0, 300),

@@ -70,7 +70,8 @@ impl<'a> Entry<'a> {
         self.item.received().claim.partition()
     }
 
-    /// Which attempt this is, from 1. Counted in place: after a crash it starts again.
+    /// Which attempt this is, from 1. Counted in place: after a crash it starts again, unless
+    /// [crashes](Origin::crashes) are known.
     pub fn attempt(&self) -> u32 {
         self.item.attempt()
     }
@@ -127,7 +128,8 @@ impl Delivery {
         self.entry().partition()
     }
 
-    /// Which attempt this is, from 1. Counted in place: after a crash it starts again.
+    /// Which attempt this is, from 1. Counted in place: after a crash it starts again, unless
+    /// [crashes](Origin::crashes) are known.
     pub fn attempt(&self) -> u32 {
         self.entry().attempt()
     }

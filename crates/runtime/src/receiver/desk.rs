@@ -214,9 +214,24 @@ impl Desk {
             self.lose(item);
             return None;
         }
+        if item.received().origin.crashes() >= self.settings.retry.attempts {
+            self.bury_unopened(item);
+            return None;
+        }
         item.attempt += 1;
         self.running += 1;
         Some(item)
+    }
+
+    /// A message that its process died of as often as it may be tried.
+    #[cold]
+    fn bury_unopened(&mut self, mut item: Box<Item>) {
+        item.reason = format!("{} processes ended while they worked on it", item.received().origin.crashes());
+        tracing::warn!(
+            receiver = %self.settings.name, position = %item.received().origin.position(), reason = item.reason,
+            "a message is not worked on any more"
+        );
+        self.doom(item);
     }
 
     /// Takes back a message that is done with. Returns whether the driver should know.

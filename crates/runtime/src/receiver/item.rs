@@ -45,8 +45,11 @@ impl Item {
         if self.received.is_none() {
             self.received = batch.next();
         }
-        self.bytes = self.received.as_ref().map_or(0, |received| received.message.size());
-        (self.lane, self.attempt, self.next, self.failures, self.stalled) = (None, 0, Next::Work, 0, false);
+        (self.bytes, self.attempt) = self
+            .received
+            .as_ref()
+            .map_or((0, 0), |Received { message, origin, .. }| (message.size(), origin.crashes()));
+        (self.lane, self.next, self.failures, self.stalled) = (None, Next::Work, 0, false);
     }
 
     /// Drops the message and its claim: gives it back, unless it is settled.

@@ -34,8 +34,8 @@ pub struct ReceiverSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retry {
-    /// Attempts before giving up, at least 1. Counted in place: what a provider redelivers after a crash starts again.
-    /// Default: 5.
+    /// Attempts before giving up, at least 1. Counted in place: what a provider redelivers after a crash starts again,
+    /// unless [crashes](strait_core::Origin::crashes) are known. Default: 5.
     pub attempts: u32,
     /// The pauses between them.
     pub backoff: Backoff,

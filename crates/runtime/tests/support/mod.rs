@@ -42,6 +42,8 @@ struct State {
     replies: VecDeque<Result<Vec<Leased>>>,
     grants: BTreeMap<u64, Grant>,
     next: u64,
+    /// How many processes ended while they worked on a message.
+    crashes: BTreeMap<u64, u32>,
     settled: Vec<u64>,
     /// What the next settlements answer.
     settle: VecDeque<ErrorKind>,
@@ -81,6 +83,11 @@ impl Script {
     fn reply(&self, reply: Result<Vec<(Message, Option<Duration>)>>) {
         self.0.state.lock().unwrap().replies.push_back(reply);
         self.0.changed.notify_one();
+    }
+
+    /// So many processes ended while they worked on the n-th message.
+    pub(crate) fn crashed(&self, entry: u64, times: u32) {
+        self.0.state.lock().unwrap().crashes.insert(entry, times);
     }
 
     pub(crate) fn settle_with(&self, kinds: &[ErrorKind]) {
@@ -163,7 +170,8 @@ impl Consumer for Script {
                             state.grants.insert(entry, grant);
                             claim
                         };
-                        batch.push(Received::new(message, claim, Origin::new(entry)));
+                        let crashes = state.crashes.get(&entry).copied().unwrap_or(0);
+                        batch.push(Received::new(message, claim, Origin::new(entry).with_crashes(crashes)));
                     }
                     if !rest.is_empty() {
                         state.replies.push_front(Ok(rest));

@@ -4,8 +4,8 @@ use std::{
 };
 
 use async_trait::async_trait;
-use strait_core::Result;
-use strait_kit::{Change, Ownership, Partition, Progress, Renew};
+use strait_core::{Position, Result};
+use strait_kit::{Change, Ownership, Partition, Progress, Renew, Suspect};
 
 use super::{Fault, Faults, Site, error, lost_answer};
 
@@ -72,6 +72,21 @@ impl Ownership for FaultyOwnership {
             fault => {
                 self.faults.wait(fault.as_ref()).await;
                 self.inner.commit(progress).await
+            }
+        }
+    }
+
+    async fn suspect(&self, partition: &str, epoch: u64, settled: Option<&Position>, suspect: &Suspect) -> Result<()> {
+        let call = self.inner.suspect(partition, epoch, settled, suspect);
+        match self.faults.next(Site::Commit, 1) {
+            Some(Fault::Fail(kind)) => Err(error(kind)),
+            Some(Fault::Ambiguous) => {
+                let _ = call.await;
+                Err(lost_answer())
+            }
+            fault => {
+                self.faults.wait(fault.as_ref()).await;
+                call.await
             }
         }
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::{
+    engine::SPAN,
     history::{History, Pid, Time, What},
     log::{name, number},
     world::{REST, SECOND},
@@ -42,6 +43,9 @@ struct Tenure {
     replayed: BTreeSet<u64>,
     before: u64,
     allowed: usize,
+    /// How many messages are to be worked on alone, each named in the row before, and the last of them.
+    alone: usize,
+    last: Option<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -206,7 +210,10 @@ impl Checker {
         let part = self.part(partition);
         let (allowed, before) = (part.allowed, std::mem::replace(&mut part.epoch, epoch));
         let replayed = BTreeSet::new();
-        let tenure = Tenure { pid, epoch, since: now, settled: 0, replayed, before, allowed };
+        let row = part.row.as_ref().filter(|row| row["epoch"].as_u64() == Some(epoch) && part.tampered.is_none());
+        let quarantined = |row: &Value| row["stuck"].as_u64() >= Some(2) || row["suspect"].is_object();
+        let alone = if row.is_some_and(quarantined) { SPAN } else { 0 };
+        let tenure = Tenure { pid, epoch, since: now, settled: 0, replayed, before, allowed, alone, last: None };
         let orphaned = part.orphaned.take();
         part.open.push(tenure);
         self.verdict.takeovers.extend(orphaned.map(|since| now - since));
@@ -253,6 +260,9 @@ impl Checker {
         let overlaps = part.running.iter().any(|(other, ..)| *other != pid);
         part.running.insert((pid, epoch, position));
         let tampered = part.tampered.is_some();
+        let beside =
+            part.running.iter().filter(|(other, other_epoch, _)| (*other, *other_epoch) == (pid, epoch)).count();
+        let named = part.row.as_ref().is_some_and(|row| row["suspect"]["at"].as_u64() == Some(position));
         let Some(record) = part.records.get(&position) else {
             return self.wrong(format!("unexpected: {position} of {} was never appended", name(partition)));
         };
@@ -261,6 +271,9 @@ impl Checker {
         let Some(tenure) = tenure else {
             return self.wrong(format!("process {pid} starts {position} of {} without owning it", name(partition)));
         };
+        let fresh = tenure.last.replace(position) != Some(position);
+        let alone = tenure.alone > 0 && !tampered;
+        tenure.alone = tenure.alone.saturating_sub(usize::from(fresh));
         if again && last == tenure.before {
             tenure.replayed.insert(position);
         }
@@ -270,6 +283,12 @@ impl Checker {
                 "duplicates: epoch {epoch} of {} replays {replayed}, and {allowed} may be",
                 name(partition)
             ));
+        }
+        if alone {
+            self.count("started in quarantine");
+        }
+        if alone && (beside > 1 || !named) {
+            self.wrong(format!("quarantine: {position} of {} starts unnamed, or beside another", name(partition)));
         }
         if again {
             self.count("redelivered");
