@@ -1,18 +1,24 @@
-use std::{env, fmt, sync::Arc, time::Duration};
+use std::{
+    env, fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use google_cloud_auth::credentials::{CacheableResource, Credentials};
 use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{
-    publisher_client::PublisherClient, subscriber_client::SubscriberClient,
+    PullRequest, PullResponse, publisher_client::PublisherClient, subscriber_client::SubscriberClient,
 };
-use http::{Extensions, HeaderMap};
+use http::{Extensions, HeaderMap, uri::PathAndQuery};
 use strait_config::check_url;
 use strait_core::{Error, ErrorKind, Result};
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use tonic::{
     Request, Response, Status,
+    client::Grpc,
     metadata::MetadataMap,
     transport::{Channel, ClientTlsConfig, Endpoint},
 };
+use tonic_prost::ProstCodec;
 
 use crate::{Identity, error, name};
 
@@ -134,6 +140,23 @@ impl Client {
         Ok(request)
     }
 
+    /// Pulls, and says so in `begun` once an answer is on its way. The stub would tell of it only when it is there.
+    pub(crate) async fn pull(
+        &self,
+        request: Request<PullRequest>,
+        begun: &OnceLock<Instant>,
+    ) -> Result<Response<PullResponse>, Status> {
+        let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES);
+        grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
+        let path = PathAndQuery::from_static("/google.pubsub.v1.Subscriber/Pull");
+        let mut answer = grpc.server_streaming(request, path, ProstCodec::default()).await?.into_inner();
+        begun.get_or_init(Instant::now);
+        match answer.message().await? {
+            Some(response) => Ok(Response::new(response)),
+            None => Err(Status::internal("")),
+        }
+    }
+
     /// Makes a call: the answer, or an error that begins with `what`. It and the credentials have the time of a call.
     pub(crate) async fn call<T, R>(
         &self,
@@ -152,7 +175,7 @@ impl Client {
         message: T,
         call: impl AsyncFnOnce(Request<T>) -> Result<Response<R>, Status>,
     ) -> Result<Result<R, Status>> {
-        let end = tokio::time::Instant::now() + time;
+        let end = Instant::now() + time;
         let request = match timeout_at(end, self.request(message, time)).await {
             Ok(request) => request.map_err(|error| Error::new(error.kind(), format!("{what}: {error}")))?,
             Err(_) => return Err(error::unavailable(format!("{what}: {NO_CREDENTIALS_NOW}"))),

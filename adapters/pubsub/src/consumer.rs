@@ -1,6 +1,6 @@
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
 };
 
@@ -10,6 +10,7 @@ use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{
 };
 use strait_core::{Budget, Error, ErrorKind, Guarantees, Ordering, Origin, Result};
 use strait_kit::{Keeping, Leased, Queue, QueueConsumer, QueueSettings};
+use tokio::time::Instant;
 use tonic::Code;
 
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     ask::{Ask, MOST},
     codec::{self, REQUEST_BYTES},
     error,
+    patience::Patience,
     producer::position,
     settle::{self, IDS},
     subscription::Place,
@@ -24,8 +26,6 @@ use crate::{
 
 /// The shortest and the longest lease there are.
 const LEASES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(10));
-/// How much earlier than the deadline of a pull the service ends it, so that what it brings is not on the way then.
-const MARGIN: Duration = Duration::from_secs(1);
 /// How many requests that settle or extend are under way at once.
 const REQUESTS: usize = 8;
 
@@ -94,6 +94,7 @@ pub struct PubSubQueue {
     options: PubSubOptions,
     terms: Terms,
     ask: Ask,
+    patience: Patience,
 }
 
 /// What a delivery is acknowledged by. Never shown: whoever has it can settle the message.
@@ -116,7 +117,8 @@ impl PubSubQueue {
     pub async fn open(client: &Client, subscription: &str, options: PubSubOptions) -> Result<Self> {
         let place = Place::find(client, subscription).await?;
         let terms = Terms::new(&options, place.lease)?;
-        Ok(Self { client: client.clone(), place, options, terms, ask: Ask::new() })
+        let patience = Patience::new(terms.wait, terms.lease);
+        Ok(Self { client: client.clone(), place, options, terms, ask: Ask::new(), patience })
     }
 
     /// Consumes it. Must be called inside a Tokio runtime. Of the settings, the adapter sets those of polls.
@@ -172,15 +174,28 @@ impl PubSubQueue {
             max_messages: i32::try_from(self.ask.most(budget)).unwrap_or(1),
             ..PullRequest::default()
         };
-        let call = async |request| self.client.subscriber().pull(request).await;
-        match self.client.call_within(self.terms.wait + MARGIN, &what, request, call).await? {
-            Ok(PullResponse { received_messages }) => Ok(received_messages),
-            // There was nothing, as the service says or its stub. A connection that is none any more is noticed by itself.
-            Err(status) if matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled) => Ok(Vec::new()),
+        let (sent, begun) = (Instant::now(), OnceLock::new());
+        let call = async |request| self.client.pull(request, &begun).await;
+        match self.client.call_within(self.patience.time(), &what, request, call).await? {
+            Ok(PullResponse { received_messages }) => {
+                if !received_messages.is_empty() {
+                    self.patience.came(sent.elapsed());
+                }
+                Ok(received_messages)
+            }
             Err(status) if status.code() == Code::OutOfRange => {
                 self.ask.came(REQUEST_BYTES); // so many at once are too many bytes: they come again, one by one
                 Err(error::unavailable(format!("{what}: the answer is too large")))
             }
+            Err(_) if begun.get().is_some() => {
+                self.ask.came(REQUEST_BYTES);
+                if self.patience.broken_off(begun.get().map_or(Duration::ZERO, Instant::elapsed)) {
+                    return Ok(Vec::new()); // it comes again, and the next may take longer
+                }
+                Err(error::unavailable(format!("{what}: the answer is on its way for almost as long as a lease lasts")))
+            }
+            // There was nothing, as the service says or its stub. A connection that is none any more is noticed by itself.
+            Err(status) if matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled) => Ok(Vec::new()),
             Err(status) => Err(error::of(&what, &status)),
         }
     }

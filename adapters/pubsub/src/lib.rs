@@ -14,6 +14,7 @@ mod details;
 mod error;
 mod identity;
 mod name;
+mod patience;
 mod producer;
 mod provider;
 mod settle;

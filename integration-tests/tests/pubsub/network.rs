@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -34,29 +34,32 @@ struct Wire {
     deaf: Arc<AtomicBool>,
     /// Swallows everything.
     cut: Arc<AtomicBool>,
+    /// How many bytes of answers it carries in a second, if not as many as there are.
+    rate: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
 async fn wire() -> Wire {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (deaf, cut) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let (deaf, cut, rate) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
     let mut tasks = JoinSet::new();
-    let (no_answers, nothing) = (Arc::clone(&deaf), Arc::clone(&cut));
+    let (no_answers, nothing, narrow) = (Arc::clone(&deaf), Arc::clone(&cut), Arc::clone(&rate));
     tasks.spawn(async move {
         let mut connections = JoinSet::new();
         while let Ok((client, _)) = listener.accept().await {
             let server = TcpStream::connect(Emulator::get().address()).await.unwrap();
             let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-            connections.spawn(carry(from_client, to_server, vec![Arc::clone(&nothing)]));
-            connections.spawn(carry(from_server, to_client, vec![Arc::clone(&nothing), Arc::clone(&no_answers)]));
+            let swallow = vec![Arc::clone(&nothing), Arc::clone(&no_answers)];
+            connections.spawn(carry(from_client, to_server, vec![Arc::clone(&nothing)], Arc::default()));
+            connections.spawn(carry(from_server, to_client, swallow, Arc::clone(&narrow)));
         }
     });
-    Wire { address, deaf, cut, _tasks: tasks }
+    Wire { address, deaf, cut, rate, _tasks: tasks }
 }
 
 /// Carries bytes until something was swallowed: from then on the connection is of no use, and ends.
-async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, swallow: Vec<Arc<AtomicBool>>) {
+async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, swallow: Vec<Arc<AtomicBool>>, rate: Arc<AtomicUsize>) {
     let mut buffer = vec![0; 64 << 10];
     let mut swallowed = false;
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
@@ -64,6 +67,9 @@ async fn carry(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, swallow: Vec<Arc
             swallowed = true;
         } else if swallowed || to.write_all(&buffer[..count]).await.is_err() {
             return;
+        }
+        if let Some(rate) = u32::try_from(rate.load(Relaxed)).ok().filter(|rate| *rate > 0) {
+            sleep(SECOND * u32::try_from(count).unwrap() / rate).await;
         }
     }
 }
@@ -113,6 +119,27 @@ async fn a_network_that_is_cut_for_longer_than_a_lease() {
     }
     receiver.close().await.unwrap();
     assert_eq!(unsettled(&client, &name, &name).await.unwrap(), 0);
+}
+
+/// An answer that is on its way for longer than a pull waits arrives: else it would be sent again and again, for ever.
+#[tokio::test]
+async fn a_message_that_takes_longer_than_a_pull_waits() {
+    let (client, name) = channel(false).await;
+    let wire = wire().await;
+    let producer = PubSubProducer::open(&client, &name).await.unwrap();
+    for outcome in producer.send(&[Message::new(vec![7; 4 << 20])]).await {
+        outcome.unwrap();
+    }
+    let through = connect(&format!("http://{}", wire.address)).unwrap();
+    let consumer = PubSubQueue::open(&through, &name, options()).await.unwrap().consumer(QueueSettings::default());
+    wire.rate.store(1 << 20, Relaxed); // four seconds, and a pull waits for one
+    let received =
+        timeout(60 * SECOND, consumer.receive(Budget::new(10, 32 << 20))).await.expect("it arrives").unwrap();
+    assert_eq!(received[0].message.payload.len(), 4 << 20);
+    consumer.settle(&[received[0].claim.token()]).await.pop().unwrap().unwrap();
+    assert_eq!(unsettled(&client, &name, &name).await.unwrap(), 0);
+    wire.rate.store(0, Relaxed);
+    consumer.close().await.unwrap();
 }
 
 /// An acknowledgement whose answer is lost is told as such; the message is settled, or comes again. Once more is harmless.
