@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-use strait_config::{Fields, check_url};
+use strait_config::Fields;
 
 use crate::{Access, Identity, PubSubOptions};
 
@@ -13,15 +13,13 @@ pub(crate) struct ConnectionTable {
 
 impl ConnectionTable {
     pub(crate) fn read(fields: &mut Fields) -> Self {
+        let allow_insecure = fields.flag("allow_insecure").unwrap_or(false);
         let mut access = Access {
             project: fields.text("project"),
-            endpoint: fields.text("endpoint"),
-            allow_insecure: fields.flag("allow_insecure").unwrap_or(false),
+            endpoint: fields.url("endpoint", allow_insecure),
+            allow_insecure,
             ..Access::default()
         };
-        if let Some(Err(reason)) = access.endpoint.as_deref().map(|url| check_url(url, access.allow_insecure)) {
-            fields.problem("endpoint", reason);
-        }
         let plain = access.endpoint.as_deref().is_some_and(|url| url.starts_with("http://"));
         access.identity = match (fields.text("credentials_file"), fields.flag("anonymous").unwrap_or(false)) {
             (Some(_), true) => {
@@ -37,12 +35,7 @@ impl ConnectionTable {
             (None, true) => Identity::Anonymous,
             (None, false) => Identity::Default,
         };
-        if let Some(timeout) = fields.duration("timeout") {
-            if timeout < Duration::from_millis(100) || timeout > Duration::from_mins(1) {
-                fields.problem("timeout", "must be 100ms to 60s");
-            }
-            access.timeout = timeout;
-        }
+        access.timeout = fields.timeout("timeout").unwrap_or(access.timeout);
         Self { access, create: fields.flag("create").unwrap_or(false) }
     }
 }

@@ -1,6 +1,4 @@
-use std::time::Duration;
-
-use strait_config::{Fields, check_url};
+use strait_config::Fields;
 
 use crate::{Access, SqsOptions};
 
@@ -13,16 +11,14 @@ pub(crate) struct ConnectionTable {
 
 impl ConnectionTable {
     pub(crate) fn read(fields: &mut Fields) -> Self {
+        let allow_insecure = fields.flag("allow_insecure").unwrap_or(false);
         let mut access = Access {
             region: fields.text("region"),
-            endpoint: fields.text("endpoint"),
-            allow_insecure: fields.flag("allow_insecure").unwrap_or(false),
+            endpoint: fields.url("endpoint", allow_insecure),
+            allow_insecure,
             profile: fields.text("profile"),
             ..Access::default()
         };
-        if let Some(Err(reason)) = access.endpoint.as_deref().map(|url| check_url(url, access.allow_insecure)) {
-            fields.problem("endpoint", reason);
-        }
         let external_id = fields.secret("external_id");
         access.assume_role = fields.text("assume_role").map(|role| (role, external_id.clone()));
         if external_id.is_some() && access.assume_role.is_none() {
@@ -43,12 +39,7 @@ impl ConnectionTable {
         if access.keys.is_some() && access.profile.is_some() {
             fields.problem("profile", "and access_key_id exclude each other");
         }
-        if let Some(timeout) = fields.duration("timeout") {
-            if timeout < Duration::from_millis(100) || timeout > Duration::from_mins(1) {
-                fields.problem("timeout", "must be 100ms to 60s");
-            }
-            access.timeout = timeout;
-        }
+        access.timeout = fields.timeout("timeout").unwrap_or(access.timeout);
         Self { access, create: fields.flag("create").unwrap_or(false) }
     }
 }

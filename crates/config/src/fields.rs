@@ -4,7 +4,7 @@ use strait_core::{Error, ErrorKind, Result, planted};
 use toml::{Table, Value};
 
 use crate::{
-    Secret,
+    Secret, check_url,
     document::{Places, join, scalar},
 };
 
@@ -146,6 +146,24 @@ impl Fields {
             self.problem(name, "expected a duration, such as \"200ms\" or \"30s\"");
         }
         duration
+    }
+
+    /// How long a call may take: 100 ms to 60 s.
+    pub fn timeout(&mut self, name: &str) -> Option<Duration> {
+        let timeout = self.duration(name)?;
+        if timeout < Duration::from_millis(100) || timeout > Duration::from_secs(60) {
+            self.problem(name, "must be 100ms to 60s");
+        }
+        Some(timeout)
+    }
+
+    /// The address of a service, as [`check_url`] has it.
+    pub fn url(&mut self, name: &str, allow_insecure: bool) -> Option<String> {
+        let url = self.text(name)?;
+        if let Err(reason) = check_url(&url, allow_insecure) {
+            self.problem(name, reason);
+        }
+        Some(url)
     }
 
     /// Yes or no.
