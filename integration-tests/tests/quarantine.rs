@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that does not hold panics")]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
+    process::Stdio,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
@@ -12,13 +13,19 @@ use std::{
 };
 
 use integration_tests::shared::SharedRig;
+use strait_config::{Bus, Registry};
 use strait_core::{Key, Message, reserved};
 use strait_kit::{LogSettings, Start};
 use strait_memory::{LogOptions, MemoryLog};
-use strait_runtime::{Backoff, DeadLetter, Receiver, ReceiverSettings, Retry, Sender, SenderSettings};
-use strait_testkit::{Channel, GROUP, Join, Needs, Rig};
+use strait_runtime::{Backoff, DeadLetter, Delivery, Receiver, ReceiverSettings, Retry, Sender, SenderSettings};
+use strait_testkit::{
+    Channel, GROUP, Join, Needs, Rig,
+    served::{LogServer, Served},
+};
 use tokio::{
-    sync::Notify,
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Command,
+    sync::{Notify, mpsc},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -80,6 +87,13 @@ async fn lives(channel: Arc<dyn Channel>, dead: Sender, seen: Arc<Seen>) {
     }
 }
 
+/// It is the poison, and the reason is that so many died of it.
+fn check(letter: &Delivery, deaths: u32) {
+    assert_eq!(text(letter.message()), "poison");
+    let reason = letter.message().headers.get_str(reserved::REASON).unwrap_or_default();
+    assert_eq!(reason, format!("{deaths} processes ended while they worked on it"));
+}
+
 /// How often processes died before a poisonous message was a dead letter, and nothing else.
 async fn deaths(rig: SharedRig, processes: usize) -> usize {
     let mut needs = Needs::default();
@@ -112,9 +126,7 @@ async fn deaths(rig: SharedRig, processes: usize) -> usize {
     let grave = letters.consumer("grave", &Start::Earliest, LogSettings::default()).unwrap();
     let grave = Receiver::new(grave, ReceiverSettings::new(DeadLetter::Discard)).unwrap();
     let letter = timeout(60 * SECOND, grave.recv()).await.expect("there is a letter").unwrap().unwrap();
-    assert_eq!(text(letter.message()), "poison");
-    let reason = letter.message().headers.get_str(reserved::REASON).unwrap_or_default().to_owned();
-    assert_eq!(reason, format!("{ATTEMPTS} processes ended while they worked on it"));
+    check(&letter, ATTEMPTS);
     letter.ack();
     let more = timeout(60 * SECOND, grave.recv()).await;
     assert!(more.is_err(), "another is blamed: {more:?}");
@@ -148,4 +160,78 @@ async fn nothing_else_is_blamed_where_several_processes_die_of_it_and_rows_fail(
         let deaths = deaths(SharedRig::FAULTY, 3).await;
         assert!((2 + ATTEMPTS as usize..30).contains(&deaths), "{deaths} deaths");
     }
+}
+
+/// The same with processes that are real, and abort.
+#[tokio::test]
+async fn a_message_that_aborts_processes_is_a_dead_letter() {
+    let mut options = LogOptions::default();
+    (options.partitions, options.message_bytes) = (3, 64 << 10);
+    let server = LogServer::start(options).await.unwrap();
+    let rows = tempfile::tempdir().unwrap();
+    let text = format!(
+        r#"
+provider = "served"
+[connections.served]
+address = "{}"
+leases = "file:{}"
+expiry = "2s"
+[senders.orders.on.served]
+topic = "orders"
+[senders.dead.on.served]
+topic = "dead"
+[receivers.app]
+ordering = "key"
+retry = {{ attempts = 2 }}
+dead_letter = "dead"
+oversize = "truncate"
+[receivers.app.on.served]
+topic = "orders"
+group = "app"
+[receivers.graves]
+dead_letter = "discard"
+[receivers.graves.on.served]
+topic = "dead"
+group = "graves"
+"#,
+        server.address(),
+        rows.path().display()
+    );
+    let bus = Bus::builder(Registry::new().with(Served)).text("strait.toml", &text).build().unwrap();
+    let sender = bus.sender("orders").await.unwrap();
+    let mut expected = BTreeSet::from(["poison".to_owned()]);
+    sender.send(message("k4", "poison")).await.unwrap();
+    for n in 0..40 {
+        sender.send(message(&format!("k{}", n % 9), &n.to_string())).await.unwrap();
+        expected.insert(n.to_string());
+    }
+    let graves = bus.receiver("graves").await.unwrap();
+    let (say, mut said) = mpsc::unbounded_channel();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_poisoned"));
+    command.arg(&text).stdout(Stdio::piped()).kill_on_drop(true);
+    let mut processes = JoinSet::new();
+    processes.spawn(async move {
+        for aborts in 0.. {
+            let mut child = command.spawn().unwrap();
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+            while let Some(line) = lines.next_line().await.unwrap() {
+                say.send((line, aborts)).unwrap();
+            }
+            assert!(!child.wait().await.unwrap().success());
+        }
+    });
+    let letter = timeout(60 * SECOND, graves.recv()).await.expect("there is a letter").unwrap().unwrap();
+    check(&letter, 2);
+    letter.ack_confirmed().await.unwrap();
+    let mut aborts = 0;
+    while !expected.is_empty() {
+        let (line, before) = timeout(60 * SECOND, said.recv()).await.expect("all is worked on").unwrap();
+        expected.remove(&line);
+        aborts = before;
+    }
+    assert!((4..8).contains(&aborts), "{aborts} aborts");
+    let more = timeout(3 * SECOND, graves.recv()).await;
+    assert!(more.is_err(), "another is blamed: {more:?}");
+    processes.shutdown().await;
+    bus.close().await.unwrap();
 }

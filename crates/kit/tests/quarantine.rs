@@ -32,6 +32,8 @@ struct Inner {
     changes: Mutex<VecDeque<Change>>,
     /// What was named, and what was settled before.
     named: Mutex<Vec<(String, Option<Position>, Suspect)>>,
+    /// What progress was stored by itself.
+    stored: Mutex<Vec<(String, Position)>>,
     /// How many more times naming fails.
     failures: Mutex<u32>,
     changed: Notify,
@@ -133,6 +135,8 @@ impl Ownership for Scene {
     }
 
     async fn commit(&self, progress: &[Progress]) -> Vec<Result<()>> {
+        let stored = progress.iter().map(|progress| (progress.partition.to_string(), progress.position.clone()));
+        self.0.stored.lock().unwrap().extend(stored);
         vec![Ok(()); progress.len()]
     }
 
@@ -193,6 +197,18 @@ async fn each_message_is_named_and_comes_alone() {
     let second = receive(&consumer).await;
     assert_eq!((texts(&second), second[0].origin.crashes()), (vec!["a2".to_owned()], 0));
     assert_eq!(scene.named()[1..], [name("a", 2, 1, Some(1))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_settled_is_stored_before_another_partition_is_tried() {
+    let scene = Scene::default();
+    scene.gain("a", 1, Some(Quarantine::default()));
+    scene.gain("b", 1, Some(Quarantine::default()));
+    let consumer = scene.open(|_| {});
+    let first = receive(&consumer).await;
+    settle(&consumer, first).await;
+    assert_eq!(texts(&receive(&consumer).await), ["b1"]);
+    assert_eq!(*scene.0.stored.lock().unwrap(), [("a".to_owned(), 1.into())], "else a1 is blamed for what b1 does");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::{
-    Change, Quarantine,
+    Change, Progress, Quarantine,
     consumer::{Shared, now},
     quarantine::{Isolation, isolate},
     reader::read,
@@ -150,7 +150,12 @@ async fn commit_often(shared: &Shared, commits: &Mutex<()>) {
 /// Commits what is settled. Returns whether all of it is committed, or lost.
 async fn commit(shared: &Shared, commits: &Mutex<()>) -> bool {
     let _one_at_a_time = commits.lock().await;
-    let (numbers, progress) = shared.tenures().progress();
+    let progress = shared.tenures().progress();
+    store(shared, progress).await
+}
+
+/// The same, for whoever sees to it that there is one at a time.
+pub(super) async fn store(shared: &Shared, (numbers, progress): (Vec<u32>, Vec<Progress>)) -> bool {
     if progress.is_empty() || planted!("settled-and-not-stored") {
         return true;
     }

@@ -13,8 +13,8 @@ use tokio::{sync::Mutex, time};
 use super::{
     Quarantine, Suspect,
     consumer::{Shared, now},
-    driver::{BEAT, failed, lose, pause},
-    tenure::Tenures,
+    driver::{BEAT, failed, lose, pause, store},
+    tenure::{Tenure, Tenures},
 };
 
 /// How a tenure in quarantine is worked on.
@@ -59,24 +59,23 @@ struct Trial {
 }
 
 impl Tenures {
-    fn are_isolated(&self) -> bool {
-        self.iter().any(|(_, tenure)| tenure.isolation.is_some())
+    /// Whether something is to be named, or was.
+    fn is_on_trial(&self) -> bool {
+        self.trial.is_some() || self.iter().any(|(_, tenure)| tenure.isolation.is_some())
     }
 
-    /// What is to be named next, unless what was named last is still in hand. One over all partitions: if two were in hand
-    /// when the process dies, the wrong one might be blamed. One that takes longer than `patience` did not kill it.
-    fn next_trial(&mut self, now: Instant, patience: Duration) -> Option<Trial> {
-        if let Some((number, since)) = self.trial {
-            let in_hand = |isolation: &Isolation, unsettled: usize| isolation.named || unsettled > 0;
-            let tenure = self.get(number).filter(|_| now < since + patience);
-            let busy = tenure.is_some_and(|tenure| {
-                tenure.isolation.as_ref().is_some_and(|isolation| in_hand(isolation, tenure.ledger.unsettled()))
-            });
-            if busy {
-                return None;
-            }
-            self.trial = None;
-        }
+    /// Whether what was named last is still in hand. One over all partitions: if two were in hand when the process dies,
+    /// the wrong one might be blamed. One that takes longer than `patience` did not kill it.
+    fn is_trying(&self, now: Instant, patience: Duration) -> bool {
+        let Some((number, since)) = self.trial else { return false };
+        let in_hand = |tenure: &Tenure| {
+            tenure.ledger.unsettled() > 0 || tenure.isolation.as_ref().is_some_and(|isolation| isolation.named)
+        };
+        now < since + patience && self.get(number).is_some_and(in_hand)
+    }
+
+    /// What is to be named next.
+    fn next_trial(&self, now: Instant) -> Option<Trial> {
         self.iter().find_map(|(number, tenure)| {
             let isolation = tenure.isolation.as_ref().filter(|isolation| !isolation.named)?;
             if tenure.ledger.span() > 0 || tenure.grant.state(|| now) != ClaimState::Held {
@@ -139,25 +138,42 @@ pub(super) async fn isolate(shared: &Shared, commits: &Mutex<()>) {
     let mut failures = 0;
     loop {
         shared.quarantined.notified().await;
-        while shared.tenures().are_isolated() {
-            failures = if name_next(shared, commits).await { 0 } else { failures + 1 };
+        while shared.tenures().is_on_trial() {
+            failures = if go_on(shared, commits).await { 0 } else { failures + 1 };
             time::sleep(if failures == 0 { BEAT } else { pause(failures) }).await;
         }
     }
 }
 
-/// Returns whether nothing went wrong.
-async fn name_next(shared: &Shared, commits: &Mutex<()>) -> bool {
-    let _one_at_a_time = commits.lock().await; // what is settled is stored along with it
-    let (let_out, trial) = {
+/// Names what is next, once nothing is in hand. Returns whether nothing went wrong.
+async fn go_on(shared: &Shared, commits: &Mutex<()>) -> bool {
+    let _one_at_a_time = commits.lock().await; // what is settled is stored along with the next name
+    let (last, let_out, next) = {
         let mut tenures = shared.tenures();
-        (tenures.let_out(), tenures.next_trial(now(), shared.settings.grace))
+        if tenures.is_trying(now(), shared.settings.grace) {
+            return true;
+        }
+        (tenures.trial.map(|(number, _)| number), tenures.let_out(), tenures.next_trial(now()))
     };
     if let_out {
         shared.ready.notify_one();
     }
-    let Some(trial) = trial else { return true };
-    let Trial { partition, epoch, settled, suspect, .. } = &trial;
+    // Of another partition: until its row says that the last one is settled, that would be blamed for what comes now.
+    if let Some(last) = last.filter(|last| next.as_ref().is_none_or(|next| next.number != *last)) {
+        let progress = shared.tenures().progress_of(last);
+        if !store(shared, progress).await {
+            return false;
+        }
+        shared.tenures().trial = None;
+    }
+    match next {
+        Some(trial) => name(shared, trial).await,
+        None => true,
+    }
+}
+
+async fn name(shared: &Shared, trial: Trial) -> bool {
+    let Trial { number, partition, epoch, settled, suspect } = &trial;
     match shared.ownership.suspect(partition, *epoch, settled.as_ref(), suspect).await {
         Ok(()) => {
             shared.tenures().named(trial, now());
@@ -165,7 +181,7 @@ async fn name_next(shared: &Shared, commits: &Mutex<()>) -> bool {
             true
         }
         Err(error) if error.kind() == ErrorKind::Lost => {
-            lose(shared, trial.number);
+            lose(shared, *number);
             true
         }
         Err(error) => {

@@ -368,6 +368,11 @@ impl Tenures {
         self.held.iter().filter_map(|(number, tenure)| Some((*number, tenure.progress()?))).unzip()
     }
 
+    /// The same of one tenure.
+    pub(super) fn progress_of(&self, number: u32) -> (Vec<u32>, Vec<Progress>) {
+        self.held.get(&number).and_then(Tenure::progress).map(|progress| (number, progress)).into_iter().unzip()
+    }
+
     pub(super) fn committed(&mut self, number: u32, position: Position) {
         if let Some(tenure) = self.held.get_mut(&number) {
             tenure.committed = Some(position);
