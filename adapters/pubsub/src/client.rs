@@ -35,7 +35,7 @@ pub struct Access {
     pub allow_insecure: bool,
     /// As whom. What is plain http is asked as nobody, unless a file is named: that is refused.
     pub identity: Identity,
-    /// How long a call may take, beyond what it is asked to wait for a message. Default: 10 s.
+    /// How long a call may take, if it is not one that waits for messages. Default: 10 s.
     pub timeout: Duration,
 }
 

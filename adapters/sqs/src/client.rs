@@ -28,7 +28,8 @@ pub struct Access {
     pub assume_role: Option<(String, Option<Secret>)>,
     /// An access key and its secret, for tests.
     pub keys: Option<(Secret, Secret)>,
-    /// How long a call may take, beyond what it is asked to wait for a message. Default: 10 s.
+    /// How long a call may take, beyond what it is asked to wait for a message, and what messages take on their way: that
+    /// may be as long as they are leased. Default: 10 s.
     pub timeout: Duration,
 }
 
@@ -111,9 +112,12 @@ impl Client {
         &self.sts
     }
 
-    /// Settings of a call that waits for a message for so long.
-    pub(crate) fn waiting(&self, wait: Duration) -> aws_sdk_sqs::config::Builder {
-        aws_sdk_sqs::Config::builder().timeout_config(timeouts(self.timeout + wait))
+    /// Settings of a call that waits for a message for so long. Once its answer has begun it may take as long as what it
+    /// brings is leased: broken off, the same would be sent again and again.
+    pub(crate) fn waiting(&self, wait: Duration, lease: Duration) -> aws_sdk_sqs::config::Builder {
+        let begins = self.timeout + wait;
+        let timeouts = timeouts(begins.max(lease)).to_builder().read_timeout(begins).build();
+        aws_sdk_sqs::Config::builder().timeout_config(timeouts)
     }
 }
 

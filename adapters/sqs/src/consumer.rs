@@ -253,7 +253,7 @@ impl Queue for SqsQueue {
             .message_attribute_names("All")
             .set_message_system_attribute_names(Some(system.to_vec()))
             .set_receive_request_attempt_id(attempt.as_ref().map(|attempt| attempt.id().to_owned()));
-        let reply = request.customize().config_override(self.client.waiting(wait)).send().await;
+        let reply = request.customize().config_override(self.client.waiting(wait, self.options.lease())).send().await;
         let reply = reply.map_err(|error| error::of(&self.what("receive from"), &error));
         if let Some(attempt) = attempt {
             attempt.end(&reply);

@@ -312,3 +312,24 @@ async fn a_network_that_is_cut_for_longer_than_a_lease() {
     receiver.close().await.unwrap();
     assert_eq!(drain(&client, &name).await.len(), 0);
 }
+
+/// An answer that is on its way for longer than a call may take arrives: else it would be sent again and again, for ever.
+#[tokio::test]
+async fn a_message_that_takes_longer_than_a_call_may() {
+    let (client, name) = (connect(&endpoint()).await.unwrap(), fresh("network"));
+    create_queue(&client, &name, &[("MaximumMessageSize", "1048576")]).await.unwrap();
+    let producer = SqsProducer::open(&client, &name).await.unwrap();
+    for outcome in producer.send(&[Message::new(vec![b'x'; 1_000_000])]).await {
+        outcome.unwrap();
+    }
+    let slow = |call: &Call| (call.operation == "ReceiveMessage").then_some(Trouble::Trickle(200_000));
+    let proxy = proxy(slow).await; // it takes five seconds, and a call may take three
+    let queue = SqsQueue::open(&through(proxy.address(), 2 * SECOND).await, &name, options()).await.unwrap();
+    let consumer = queue.consumer(QueueSettings::default());
+    let received =
+        timeout(60 * SECOND, consumer.receive(Budget::new(10, 32 << 20))).await.expect("it arrives").unwrap();
+    assert_eq!(received[0].message.payload.len(), 1_000_000);
+    consumer.settle(&[received[0].claim.token()]).await.pop().unwrap().unwrap();
+    consumer.close().await.unwrap();
+    assert_eq!(drain(&client, &name).await.len(), 0);
+}

@@ -35,6 +35,8 @@ pub enum Trouble {
     Truncate,
     /// The service acts on it after so long.
     Delay(Duration),
+    /// The service acts on it, and its answer is on its way at so many bytes a second.
+    Trickle(usize),
     /// It is never answered, and the service does not see it.
     Stall,
     /// Of the entries of its batch those whose bits are set fail, with this code, and the service does not see them. A
@@ -144,6 +146,13 @@ async fn serve(mut client: TcpStream, server: SocketAddr, plan: &Plan, seen: &Se
         Some(Trouble::LoseAnswer) => Ok(()),
         // So that the length that was promised is not kept.
         Some(Trouble::Truncate) => client.write_all(&answer[..answer.len().saturating_sub(7)]).await,
+        Some(Trouble::Trickle(rate)) => {
+            for tenth in answer.chunks(rate.div_ceil(10).max(1)) {
+                sleep(Duration::from_millis(100)).await;
+                client.write_all(tenth).await?;
+            }
+            Ok(())
+        }
         _ => client.write_all(&answer).await,
     }
 }
