@@ -24,7 +24,7 @@ use tokio::runtime::Runtime;
 
 use crate::{
     emulators::{PubSub as Emulator, fresh},
-    queues::member,
+    queues::{answered, member},
 };
 
 /// The shortest that there is.
@@ -246,7 +246,7 @@ impl Channel for PubSubChannel {
 
     async fn left(&self, group: &str) -> usize {
         let subscription = self.known(group).expect("the group is of this channel");
-        unsettled(&self.client, &subscription, &self.topic).await.expect("the emulator answers")
+        answered(|| unsettled(&self.client, &subscription, &self.topic)).await
     }
 }
 

@@ -22,6 +22,21 @@ pub fn member<Q: Queue>(queue: Q, mut settings: QueueSettings, faults: Faults) -
     Member::new(Arc::new(consumer), meter, move || kill.now())
 }
 
+/// Asks a few times what a test wants to know: a server closes connections that were idle, and who asks just then is not
+/// answered.
+///
+/// # Panics
+///
+/// If there is no answer.
+pub(crate) async fn answered<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(ask: impl Fn() -> F) -> T {
+    for _ in 0..4 {
+        if let Ok(answer) = ask().await {
+            return answer;
+        }
+    }
+    ask().await.expect("the emulator answers")
+}
+
 /// The next messages, settled, from a consumer that is closed then.
 ///
 /// # Panics

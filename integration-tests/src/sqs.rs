@@ -13,7 +13,7 @@ use strait_testkit::{Capabilities, Channel, Join, Member, Needs, Reshard, Rig, S
 
 use crate::{
     emulators::{LocalStack, fresh},
-    queues::member,
+    queues::{answered, member},
 };
 
 /// So long that a busy machine, or emulator, keeps it.
@@ -213,7 +213,7 @@ impl Channel for SqsChannel {
     async fn left(&self, group: &str) -> usize {
         let url = self.url(group).expect("the group is of this channel");
         let request = self.client.sqs().get_queue_attributes().queue_url(url).attribute_names("All".into());
-        let attributes = request.send().await.expect("LocalStack answers").attributes.unwrap_or_default();
+        let attributes = answered(|| request.clone().send()).await.attributes.unwrap_or_default();
         let count = |name: &str| attributes.get(&name.into()).and_then(|count| count.parse().ok()).unwrap_or(0);
         count("ApproximateNumberOfMessages")
             + count("ApproximateNumberOfMessagesNotVisible")
