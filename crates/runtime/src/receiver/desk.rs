@@ -214,7 +214,7 @@ impl Desk {
             self.lose(item);
             return None;
         }
-        if item.received().origin.crashes() >= self.settings.retry.attempts {
+        if item.attempt >= self.settings.retry.attempts && item.has_killed() {
             self.bury_unopened(item);
             return None;
         }

@@ -45,10 +45,8 @@ impl Item {
         if self.received.is_none() {
             self.received = batch.next();
         }
-        (self.bytes, self.attempt) = self
-            .received
-            .as_ref()
-            .map_or((0, 0), |Received { message, origin, .. }| (message.size(), origin.crashes()));
+        self.bytes = self.received.as_ref().map_or(0, |received| received.message.size());
+        self.attempt = self.received.as_ref().map_or(0, |received| received.origin.crashes());
         (self.lane, self.next, self.failures, self.stalled) = (None, Next::Work, 0, false);
     }
 
@@ -64,6 +62,12 @@ impl Item {
     #[inline]
     pub(crate) fn received(&self) -> &Received {
         self.received.as_ref().expect("an item in use holds a message")
+    }
+
+    /// Whether all its attempts ended with their processes.
+    #[cold]
+    pub(super) fn has_killed(&self) -> bool {
+        self.received().origin.crashes() >= self.attempt
     }
 
     pub(crate) fn attempt(&self) -> u32 {
