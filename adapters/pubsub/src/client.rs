@@ -151,10 +151,9 @@ impl Client {
         let path = PathAndQuery::from_static("/google.pubsub.v1.Subscriber/Pull");
         let mut answer = grpc.server_streaming(request, path, ProstCodec::default()).await?.into_inner();
         begun.get_or_init(Instant::now);
-        match answer.message().await? {
-            Some(response) => Ok(Response::new(response)),
-            None => Err(Status::internal("")),
-        }
+        let response = answer.message().await?;
+        answer.trailers().await?; // to its very end: else the service is told that it was broken off
+        response.map(Response::new).ok_or_else(|| Status::internal("there is nothing in it"))
     }
 
     /// Makes a call: the answer, or an error that begins with `what`. It and the credentials have the time of a call.
