@@ -93,6 +93,14 @@ impl SqsRig {
     /// A FIFO queue behind a FIFO topic.
     pub const SNS_FIFO: Self = Self { fifo: true, topic: true };
 
+    /// How it is received from. Of a FIFO queue one poll at a time: between taking messages and answering LocalStack does
+    /// not know that they are in flight, and another poll then has what is behind them of their group.
+    fn options(self) -> SqsOptions {
+        let mut options = options();
+        options.pollers = if self.fifo { 1 } else { options.pollers };
+        options
+    }
+
     fn name(self, what: &str) -> String {
         format!("{}{}", fresh(what), if self.fifo { ".fifo" } else { "" })
     }
@@ -129,7 +137,7 @@ impl Rig for SqsRig {
             Some(topic) => Out::Topic(SnsProducer::open(&out, &topic).await?),
             None => Out::Queue(SqsProducer::open(&out, &queues[0].1).await?),
         };
-        Ok(Box::new(SqsChannel { client, producer, queues }))
+        Ok(Box::new(SqsChannel { rig: *self, client, producer, queues }))
     }
 
     async fn missing(&self) -> Option<Result<Arc<dyn Consumer>>> {
@@ -174,6 +182,7 @@ enum Out {
 
 #[derive(Debug)]
 struct SqsChannel {
+    rig: SqsRig,
     client: Client,
     producer: Out,
     /// The URL of the queue of each group.
@@ -201,7 +210,7 @@ impl Channel for SqsChannel {
             return Err(Error::new(ErrorKind::Unsupported, "sqs: a queue has no start to choose"));
         }
         let client = connect(&endpoint()).await?;
-        let queue = SqsQueue::open(&client, self.url(join.group)?, options()).await?;
+        let queue = SqsQueue::open(&client, self.url(join.group)?, self.rig.options()).await?;
         let settings = queue.settings(QueueSettings::default());
         Ok(member(queue, settings, join.faults))
     }
