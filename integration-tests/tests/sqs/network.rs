@@ -201,8 +201,8 @@ async fn weathers_a_storm(suffix: &str, seed: u64) {
     let receiver = Receiver::new(Arc::new(queue.consumer(QueueSettings::default())), settings).unwrap();
     let mut came: HashMap<String, BTreeSet<String>> = HashMap::new();
     let mut order: HashMap<String, Vec<usize>> = HashMap::new();
-    // Longer than a lease, and than the pauses between calls that fail.
-    while let Ok(delivery) = timeout(20 * SECOND, receiver.recv()).await {
+    // Longer than the leases of answers that are lost one after the other, and than the pauses between calls that fail.
+    while let Ok(delivery) = timeout(60 * SECOND, receiver.recv()).await {
         let delivery = delivery.unwrap().unwrap();
         let text = String::from_utf8_lossy(&delivery.message().payload).into_owned();
         let (key, number) = text.rsplit_once('-').unwrap();
