@@ -187,16 +187,20 @@ impl PubSubQueue {
                 self.ask.came(REQUEST_BYTES); // so many at once are too many bytes: they come again, one by one
                 Err(error::unavailable(format!("{what}: the answer is too large")))
             }
-            Err(_) if begun.get().is_some() => {
-                self.ask.came(REQUEST_BYTES);
-                if self.patience.broken_off(begun.get().map_or(Duration::ZERO, Instant::elapsed)) {
-                    return Ok(Vec::new()); // it comes again, and the next may take longer
+            Err(status) => match begun.get() {
+                Some(begun) => {
+                    self.ask.came(REQUEST_BYTES);
+                    if self.patience.broken_off(begun.elapsed()) {
+                        return Ok(Vec::new()); // it comes again, and the next may take longer
+                    }
+                    let text = format!("{what}: the answer is on its way for almost as long as a lease lasts");
+                    Err(error::unavailable(text))
                 }
-                Err(error::unavailable(format!("{what}: the answer is on its way for almost as long as a lease lasts")))
-            }
-            // There was nothing, as the service says or its stub. A connection that is none any more is noticed by itself.
-            Err(status) if matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled) => Ok(Vec::new()),
-            Err(status) => Err(error::of(&what, &status)),
+                // There was nothing, as the service says or its stub. A connection that is none any more is noticed by
+                // itself.
+                None if matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled) => Ok(Vec::new()),
+                None => Err(error::of(&what, &status)),
+            },
         }
     }
 

@@ -38,7 +38,7 @@ impl Patience {
 
     /// An answer with messages took so long from when it was asked for.
     pub(crate) fn came(&self, took: Duration) {
-        if took < self.usual / 2 && self.long.load(Relaxed) {
+        if took < self.usual / 2 {
             self.long.store(false, Relaxed);
         }
     }

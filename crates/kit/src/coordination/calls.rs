@@ -15,6 +15,13 @@ pub struct Now {
     pub wall: SystemTime,
 }
 
+impl Now {
+    /// Where the epochs of a row begin that is made now: later than those of one that was made before, and deleted.
+    pub(super) fn first_epoch(self) -> u64 {
+        self.wall.duration_since(SystemTime::UNIX_EPOCH).map_or(1, |since| since.as_secs())
+    }
+}
+
 /// What a [`Machine`](super::Machine) is told.
 #[derive(Debug)]
 #[non_exhaustive]

@@ -1,7 +1,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Instant, SystemTime},
+    time::Instant,
 };
 
 use strait_core::{Error, planted};
@@ -214,7 +214,7 @@ impl Machine {
                 }
             }
         }
-        let seconds = now.wall.duration_since(SystemTime::UNIX_EPOCH).map_or(1, |since| since.as_secs());
+        let seconds = now.first_epoch();
         // Asked after the row was missed: a list from before may name what has since been read to its end and swept.
         let missed = part.broken.get_or_insert((version.cloned(), now.instant)).1;
         let asked = self.provider.sent.is_some_and(|sent| sent >= missed);
@@ -233,18 +233,8 @@ impl Machine {
             return Some(PartRow { owner: None, epoch: known.epoch.max(seconds), ..known.clone() });
         }
         let parents = listed?;
-        Some(PartRow {
-            nonce: Nonce { by: Arc::clone(&self.life.id), n: 0 },
-            owner: None,
-            epoch: seconds,
-            checkpoint: None,
-            from: self.advice.start(partition),
-            finished: false,
-            parents: parents.clone(),
-            stuck: 0,
-            taken: None,
-            suspect: None,
-        })
+        let nonce = Nonce { by: Arc::clone(&self.life.id), n: 0 };
+        Some(PartRow::new(nonce, seconds, self.advice.start(partition), parents.clone()))
     }
 
     /// Takes a partition, given its row, if the rules allow it.

@@ -1,4 +1,4 @@
-use std::{sync::Arc, time::SystemTime};
+use std::sync::Arc;
 
 use strait_core::{Error, planted};
 
@@ -137,18 +137,7 @@ impl Machine {
     /// Where a child of a reshard starts: at its beginning, whatever the group's start.
     fn child_row(&mut self, parents: Vec<Name>) -> PartRow {
         self.writes += 1;
-        let seconds = self.now.wall.duration_since(SystemTime::UNIX_EPOCH).map_or(1, |since| since.as_secs());
-        PartRow {
-            nonce: Nonce { by: Arc::clone(&self.life.id), n: self.writes },
-            owner: None,
-            epoch: seconds,
-            checkpoint: None,
-            from: From::Earliest,
-            finished: false,
-            parents,
-            stuck: 0,
-            taken: None,
-            suspect: None,
-        }
+        let nonce = Nonce { by: Arc::clone(&self.life.id), n: self.writes };
+        PartRow::new(nonce, self.now.first_epoch(), From::Earliest, parents)
     }
 }

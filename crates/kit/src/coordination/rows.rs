@@ -62,6 +62,24 @@ pub(super) struct PartRow {
     pub(super) suspect: Option<SuspectRow>,
 }
 
+impl PartRow {
+    /// The first row of a partition, whose epochs begin at `epoch`.
+    pub(super) fn new(nonce: Nonce, epoch: u64, from: From, parents: Vec<Name>) -> Self {
+        Self {
+            nonce,
+            owner: None,
+            epoch,
+            checkpoint: None,
+            from,
+            finished: false,
+            parents,
+            stuck: 0,
+            taken: None,
+            suspect: None,
+        }
+    }
+}
+
 /// A message that may have killed its process, and how many owners began to work on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct SuspectRow {

@@ -4,7 +4,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use strait_core::{Position, Result};
+use strait_core::{Error, Position, Result};
 use strait_kit::{Change, Ownership, Partition, Progress, Renew, Suspect};
 
 use super::{Fault, Faults, Site, error, lost_answer};
@@ -31,6 +31,21 @@ impl FaultyOwnership {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics while holding this")
+    }
+
+    /// Makes a call that stores progress of so many partitions, as planned. `failed` is how it ends if it goes wrong.
+    async fn store<T>(&self, count: usize, call: impl Future<Output = T>, failed: impl FnOnce(Error) -> T) -> T {
+        match self.faults.next(Site::Commit, count) {
+            Some(Fault::Fail(kind)) => failed(error(kind)),
+            Some(Fault::Ambiguous) => {
+                call.await;
+                failed(lost_answer())
+            }
+            fault => {
+                self.faults.wait(fault.as_ref()).await;
+                call.await
+            }
+        }
     }
 
     fn note(&self, change: &Change) {
@@ -62,33 +77,12 @@ impl Ownership for FaultyOwnership {
     }
 
     async fn commit(&self, progress: &[Progress]) -> Vec<Result<()>> {
-        let fault = self.faults.next(Site::Commit, progress.len());
-        match fault {
-            Some(Fault::Fail(kind)) => vec![Err(error(kind)); progress.len()],
-            Some(Fault::Ambiguous) => {
-                self.inner.commit(progress).await;
-                vec![Err(lost_answer()); progress.len()]
-            }
-            fault => {
-                self.faults.wait(fault.as_ref()).await;
-                self.inner.commit(progress).await
-            }
-        }
+        let count = progress.len();
+        self.store(count, self.inner.commit(progress), |error| vec![Err(error); count]).await
     }
 
     async fn suspect(&self, partition: &str, epoch: u64, settled: Option<&Position>, suspect: &Suspect) -> Result<()> {
-        let call = self.inner.suspect(partition, epoch, settled, suspect);
-        match self.faults.next(Site::Commit, 1) {
-            Some(Fault::Fail(kind)) => Err(error(kind)),
-            Some(Fault::Ambiguous) => {
-                let _ = call.await;
-                Err(lost_answer())
-            }
-            fault => {
-                self.faults.wait(fault.as_ref()).await;
-                call.await
-            }
-        }
+        self.store(1, self.inner.suspect(partition, epoch, settled, suspect), Err).await
     }
 
     async fn release(&self, partition: &str, epoch: u64) -> Result<()> {
