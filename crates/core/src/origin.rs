@@ -86,7 +86,6 @@ impl Origin {
     /// How many processes ended while they worked on it, where it is under suspicion of that; else 0.
     ///
     /// These count as attempts.
-    #[inline]
     pub fn crashes(&self) -> u32 {
         self.crashes
     }

@@ -153,10 +153,7 @@ impl Tenure {
                 let entry = self.ledger.record(position.clone());
                 let claim = self.grant.claim(Token { source: number, entry });
                 let crashes = isolation.map_or(0, |isolation| isolation.crashes(&position));
-                let mut origin = Origin::new(position);
-                if crashes > 0 {
-                    origin = origin.with_crashes(crashes);
-                }
+                let origin = Origin::new(position).with_crashes(crashes);
                 let origin = if let Some(time) = stored_at { origin.with_stored_at(time) } else { origin };
                 Received::new(message, claim, origin)
             }));

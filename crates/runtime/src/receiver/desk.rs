@@ -214,7 +214,7 @@ impl Desk {
             self.lose(item);
             return None;
         }
-        if item.attempt >= self.settings.retry.attempts && item.has_killed() {
+        if item.received().origin.crashes() >= self.settings.retry.attempts {
             self.bury_unopened(item);
             return None;
         }

@@ -64,12 +64,6 @@ impl Item {
         self.received.as_ref().expect("an item in use holds a message")
     }
 
-    /// Whether all its attempts ended with their processes.
-    #[cold]
-    pub(super) fn has_killed(&self) -> bool {
-        self.received().origin.crashes() >= self.attempt
-    }
-
     pub(crate) fn attempt(&self) -> u32 {
         self.attempt
     }
