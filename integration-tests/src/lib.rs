@@ -13,3 +13,5 @@ pub mod queues;
 pub mod shared;
 #[cfg(feature = "emulators")]
 pub mod sqs;
+#[cfg(feature = "emulators")]
+pub mod weather;

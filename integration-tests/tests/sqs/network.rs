@@ -1,7 +1,7 @@
 //! What networks and the service do on the way: throttling, lost and broken answers, silence, batches that fail in part.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -10,17 +10,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fastrand::Rng;
 use integration_tests::{
     emulators::{LocalStack, fresh},
     sqs::{connect, connect_within, endpoint, options},
+    weather::{arrives_in_the_end, message, outlives_a_cut, storm, weathers_a_storm},
 };
 use strait_core::{Budget, Consumer as _, ErrorKind, Id, Key, Message, Producer, Result};
 use strait_kit::QueueSettings;
-use strait_runtime::{Backoff, DeadLetter, Outcome, Receiver, ReceiverSettings, Retry, Sender, SenderSettings};
 use strait_sqs::{Client, SnsProducer, SqsProducer, SqsQueue, create_queue, create_topic};
 use strait_testkit::proxy::{Call, Proxy, Trouble};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -56,10 +55,6 @@ async fn drain(client: &Client, name: &str) -> BTreeMap<String, BTreeSet<String>
     }
     consumer.close().await.unwrap();
     all
-}
-
-fn message(key: &str, number: usize) -> Message {
-    Message::new(format!("{key}{number}")).with_key(Key::new(key).unwrap())
 }
 
 /// What is told of each entry is what became of it, for every mask of a batch.
@@ -143,91 +138,15 @@ async fn trouble_is_told_by_its_kind() {
     assert!(stored.is_superset(&acted) && stored.is_subset(&acted.union(&late).cloned().collect()), "{stored:?}");
 }
 
-/// By chance, a quarter of the calls is throttled, and of a tenth the answer is lost.
-fn storm(seed: u64) -> impl Fn(&Call) -> Option<Trouble> + Send + Sync + 'static {
-    let rng = Mutex::new(Rng::with_seed(seed));
-    move |call| {
-        if call.operation == "GetQueueUrl" || call.operation == "GetQueueAttributes" {
-            return None; // opening is not tried again
-        }
-        match rng.lock().unwrap().u8(..100) {
-            0..25 => Some(Trouble::Refuse(400, "ThrottlingException")),
-            25..35 => Some(Trouble::LoseAnswer),
-            _ => None,
-        }
-    }
-}
-
-/// What was told of everything, by name.
-#[derive(Debug, Default)]
-struct Told {
-    sent: BTreeSet<String>,
-    not_sent: BTreeSet<String>,
-    unknown: BTreeSet<String>,
-}
-
-async fn send_all(client: &Client, name: &str, deadline: Duration, prefix: &str, count: usize, into: &mut Told) {
-    let mut settings = SenderSettings::default();
-    settings.deadline = deadline;
-    let sender = Sender::new(Arc::new(SqsProducer::open(client, name).await.unwrap()), settings).unwrap();
-    let all: Vec<_> = (0..count).map(|number| message(&format!("{prefix}{}-", number % 10), number)).collect();
-    for (message, outcome) in all.iter().zip(sender.send_all(all.clone()).await) {
-        let name = String::from_utf8_lossy(&message.payload).into_owned();
-        match outcome {
-            Outcome::Sent(_) => into.sent.insert(name),
-            Outcome::NotSent(_) => into.not_sent.insert(name),
-            Outcome::Unknown(_) => into.unknown.insert(name),
-        };
-    }
-    sender.close().await.unwrap();
-}
-
-async fn weathers_a_storm(suffix: &str, seed: u64) {
+async fn in_a_storm(suffix: &str, seed: u64) {
     let (calm, name) = queue(suffix).await;
-    let proxy = proxy(storm(seed)).await;
+    let proxy = proxy(storm(seed, Trouble::Refuse(400, "ThrottlingException"))).await;
     let client = through(proxy.address(), 10 * SECOND).await;
-    let mut all = Told::default();
-    send_all(&client, &name, 120 * SECOND, "patient", 200, &mut all).await;
-    assert_eq!(all.sent.len(), 200, "with time, everything is sent: {all:?}");
-    send_all(&client, &name, SECOND / 10, "hasty", 150, &mut all).await;
-    assert!(all.not_sent.len() + all.unknown.len() > 0, "some have no time: {all:?}");
-
-    let options = options();
-    let queue = SqsQueue::open(&client, &name, options).await.unwrap();
-    let mut settings = ReceiverSettings::new(DeadLetter::Block).retry(Retry::new(9, Backoff::new(SECOND / 10, SECOND)));
-    if suffix == ".fifo" {
-        settings = settings.in_order();
-    }
-    let receiver = Receiver::new(Arc::new(queue.consumer(QueueSettings::default())), settings).unwrap();
-    let mut came: HashMap<String, BTreeSet<String>> = HashMap::new();
-    let mut order: HashMap<String, Vec<usize>> = HashMap::new();
-    // Longer than the leases of answers that are lost one after the other, and than the pauses between calls that fail.
-    while let Ok(delivery) = timeout(60 * SECOND, receiver.recv()).await {
-        let delivery = delivery.unwrap().unwrap();
-        let text = String::from_utf8_lossy(&delivery.message().payload).into_owned();
-        let (key, number) = text.rsplit_once('-').unwrap();
-        if !came.contains_key(&text) {
-            order.entry(key.to_owned()).or_default().push(number.parse().unwrap());
-        }
-        came.entry(text).or_default().insert(delivery.origin().position().to_string());
-        delivery.ack();
-    }
-    receiver.close().await.unwrap();
+    let producer = SqsProducer::open(&client, &name).await.unwrap();
+    let consumer = SqsQueue::open(&client, &name, options()).await.unwrap().consumer(QueueSettings::default());
+    let is_fifo = suffix == ".fifo";
+    weathers_a_storm(Arc::new(producer.another()), Arc::new(producer), Arc::new(consumer), is_fifo).await;
     assert_eq!(drain(&calm, &name).await.len(), 0, "all of it was settled");
-
-    let stored: BTreeSet<_> = came.keys().cloned().collect();
-    let lost: Vec<_> = all.sent.difference(&stored).collect();
-    assert!(lost.is_empty(), "lost: {lost:?}");
-    let false_words: Vec<_> = all.not_sent.intersection(&stored).collect();
-    assert!(false_words.is_empty(), "said not to be sent, and stored: {false_words:?}");
-    assert!(stored.iter().all(|name| all.sent.contains(name) || all.unknown.contains(name)));
-    if suffix == ".fifo" {
-        let twice: Vec<_> = came.iter().filter(|(_, names)| names.len() > 1).collect();
-        assert!(twice.is_empty(), "stored twice: {twice:?}");
-        for (key, numbers) in order {
-            assert!(numbers.is_sorted(), "{key}: {numbers:?}");
-        }
-    }
     for operation in ["SendMessageBatch", "ReceiveMessage", "DeleteMessageBatch"] {
         assert!(proxy.troubled(operation) > 5, "{operation} met trouble {} times", proxy.troubled(operation));
     }
@@ -235,12 +154,12 @@ async fn weathers_a_storm(suffix: &str, seed: u64) {
 
 #[tokio::test]
 async fn a_standard_queue_loses_nothing_in_a_storm() {
-    weathers_a_storm("", 1).await;
+    in_a_storm("", 1).await;
 }
 
 #[tokio::test]
 async fn a_fifo_queue_loses_nothing_in_a_storm_and_stores_each_once_and_in_order() {
-    weathers_a_storm(".fifo", 2).await;
+    in_a_storm(".fifo", 2).await;
 }
 
 /// After a lost answer, the next attempt to receive from a FIFO queue goes by the same name, so that what the lost one
@@ -276,7 +195,6 @@ async fn an_attempt_to_receive_whose_answer_was_lost_is_made_again_by_name() {
     assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len() - 1, "{names:?}");
 }
 
-/// The service is silent for longer than a lease: claims end by themselves, and everything comes again, in order.
 #[tokio::test]
 async fn a_network_that_is_cut_for_longer_than_a_lease() {
     let (client, name) = queue(".fifo").await;
@@ -286,50 +204,21 @@ async fn a_network_that_is_cut_for_longer_than_a_lease() {
         move |_| cut.load(Relaxed).then_some(Trouble::Stall)
     })
     .await;
-    let sender =
-        Sender::new(Arc::new(SqsProducer::open(&client, &name).await.unwrap()), SenderSettings::default()).unwrap();
-    for outcome in sender.send_all((1..4).map(|number| message("a", number))).await {
-        assert!(outcome.is_sent());
-    }
+    let producer = SqsProducer::open(&client, &name).await.unwrap();
     let queue = SqsQueue::open(&through(proxy.address(), 2 * SECOND).await, &name, options()).await.unwrap();
-    let retry = Retry::new(u32::MAX, Backoff::new(SECOND / 10, SECOND));
-    let settings = ReceiverSettings::new(DeadLetter::Block).in_order().retry(retry);
-    let receiver = Receiver::new(Arc::new(queue.consumer(QueueSettings::default())), settings).unwrap();
-    let text = |delivery: &strait_runtime::Delivery| String::from_utf8_lossy(&delivery.message().payload).into_owned();
-    let first = timeout(20 * SECOND, receiver.recv()).await.unwrap().unwrap().unwrap();
-    assert_eq!(text(&first), "a1");
-    cut.store(true, Relaxed);
-    let lease = options().lease.unwrap();
-    timeout(2 * lease, first.lost()).await.expect("its claim ends without anybody having to say so");
-    assert_eq!(first.ack_confirmed().await.unwrap_err().kind(), ErrorKind::Lost);
-    sleep(lease).await; // the cut goes on
-    cut.store(false, Relaxed);
-    for expected in ["a1", "a2", "a3"] {
-        let delivery = timeout(60 * SECOND, receiver.recv()).await.expect("it comes again").unwrap().unwrap();
-        assert_eq!(text(&delivery), expected);
-        delivery.ack_confirmed().await.unwrap();
-    }
-    receiver.close().await.unwrap();
+    let consumer = queue.consumer(QueueSettings::default());
+    outlives_a_cut(Arc::new(producer), Arc::new(consumer), options().lease.unwrap(), &cut).await;
     assert_eq!(drain(&client, &name).await.len(), 0);
 }
 
-/// An answer that is on its way for longer than a call may take arrives: else it would be sent again and again, for ever.
 #[tokio::test]
 async fn a_message_that_takes_longer_than_a_call_may() {
     let (client, name) = (connect(&endpoint()).await.unwrap(), fresh("network"));
     create_queue(&client, &name, &[("MaximumMessageSize", "1048576")]).await.unwrap();
-    let producer = SqsProducer::open(&client, &name).await.unwrap();
-    for outcome in producer.send(&[Message::new(vec![b'x'; 1_000_000])]).await {
-        outcome.unwrap();
-    }
     let slow = |call: &Call| (call.operation == "ReceiveMessage").then_some(Trouble::Trickle(200_000));
     let proxy = proxy(slow).await; // it takes five seconds, and a call may take three
+    let producer = SqsProducer::open(&client, &name).await.unwrap();
     let queue = SqsQueue::open(&through(proxy.address(), 2 * SECOND).await, &name, options()).await.unwrap();
-    let consumer = queue.consumer(QueueSettings::default());
-    let received =
-        timeout(60 * SECOND, consumer.receive(Budget::new(10, 32 << 20))).await.expect("it arrives").unwrap();
-    assert_eq!(received[0].message.payload.len(), 1_000_000);
-    consumer.settle(&[received[0].claim.token()]).await.pop().unwrap().unwrap();
-    consumer.close().await.unwrap();
+    arrives_in_the_end(vec![b'x'; 1_000_000], &producer, &queue.consumer(QueueSettings::default())).await;
     assert_eq!(drain(&client, &name).await.len(), 0);
 }

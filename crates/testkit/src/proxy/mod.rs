@@ -1,13 +1,15 @@
-//! A proxy before a service that speaks HTTP, and that does to it what networks and services do.
+//! A proxy before a service that speaks HTTP or gRPC, and that does to it what networks and services do.
 //!
 //! It knows the operations of AWS: those of SQS, Kinesis and DynamoDB by their header, those of SNS by their form. Others
-//! are called by their method. A plan says for each call what becomes of it; what was asked, and what was done to it, is
+//! are called by their method. By gRPC every call says what it is. A plan says for each call what becomes of it; what was asked, and what was done to it, is
 //! kept. Signatures are not made anew, so that the service must not check them: an emulator's do not.
 
+mod grpc;
 mod http;
 mod mask;
 
 use std::{
+    io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -27,9 +29,10 @@ use http::Head;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Trouble {
-    /// It is answered with this status and this error code, and the service does not see it.
+    /// It is answered with this status and this error code, and the service does not see it. Of gRPC it is the status's
+    /// number, and what it says.
     Refuse(u16, &'static str),
-    /// The service acts on it, and its answer is lost with the connection.
+    /// The service acts on it, and its answer is lost with the connection, and with whatever else is under way on it.
     LoseAnswer,
     /// The service acts on it, and the answer breaks off in the middle of its body.
     Truncate,
@@ -40,14 +43,14 @@ pub enum Trouble {
     /// It is never answered, and the service does not see it.
     Stall,
     /// Of the entries of its batch those whose bits are set fail, with this code, and the service does not see them. A
-    /// call that is no batch passes.
+    /// call that is no batch passes, and so does one by gRPC.
     Mask(u32, &'static str),
 }
 
 /// A call to the service.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// What it asks for, as the service calls it: `SendMessageBatch`, or the method: `PUT`.
+    /// What it asks for, as the service calls it: `SendMessageBatch`, `Pull`, or the method: `PUT`.
     pub operation: String,
     /// Its body.
     pub body: Bytes,
@@ -90,7 +93,7 @@ impl Proxy {
                 let (plan, seen) = (Arc::clone(&plan), Arc::clone(&list));
                 connections.spawn(async move {
                     // One that breaks off is what the client is to cope with.
-                    let _ = serve(client, server, &*plan, &seen).await;
+                    let _ = serve(client, server, &plan, &seen).await;
                 });
                 while connections.try_join_next().is_some() {}
             }
@@ -114,8 +117,18 @@ impl Proxy {
     }
 }
 
+async fn serve(client: TcpStream, server: SocketAddr, plan: &Arc<Plan>, seen: &Arc<Seen>) -> io::Result<()> {
+    let mut start = grpc::PREFACE.map(|_| 0);
+    client.peek(&mut start).await?; // a preface comes whole
+    if start == grpc::PREFACE {
+        grpc::serve(client, server, plan, seen).await
+    } else {
+        serve_one(client, server, &**plan, seen).await
+    }
+}
+
 /// Serves one call, and closes the connection.
-async fn serve(mut client: TcpStream, server: SocketAddr, plan: &Plan, seen: &Seen) -> std::io::Result<()> {
+async fn serve_one(mut client: TcpStream, server: SocketAddr, plan: &Plan, seen: &Seen) -> io::Result<()> {
     let Some((head, body)) = http::read(&mut client).await? else { return Ok(()) };
     let call = Call { operation: operation(&head, &body), body };
     let trouble = plan(&call);
