@@ -3,6 +3,8 @@
 
 #[cfg(feature = "emulators")]
 pub mod emulators;
+#[cfg(feature = "emulators")]
+pub mod frozen;
 pub mod memory;
 #[cfg(feature = "emulators")]
 mod mortal;

@@ -59,23 +59,6 @@ pub fn options() -> SqsOptions {
     options
 }
 
-/// How the process `sqs-worker` receives, which tests freeze.
-pub mod frozen {
-    use std::time::Duration;
-
-    use strait_sqs::SqsOptions;
-
-    /// How many handlers run at once: fewer than there are messages.
-    pub const IN_FLIGHT: usize = 2;
-
-    /// A lease that is over soon.
-    pub fn options() -> SqsOptions {
-        let mut options = SqsOptions::default();
-        (options.wait, options.lease) = (Duration::from_secs(2), Some(Duration::from_secs(4)));
-        options
-    }
-}
-
 /// A queue, or queues behind a topic.
 #[derive(Clone, Copy, Debug)]
 pub struct SqsRig {

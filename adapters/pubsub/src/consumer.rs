@@ -133,8 +133,8 @@ impl PubSubQueue {
         settings.per_poll = MOST;
         // What a pull that is broken off would have brought is gone for a lease: better to wait for a short one.
         settings.last_polls = Duration::from_secs(2);
-        // Nothing waits for the one before it of its key that is still leased to somebody who lost it.
-        settings.release_lost = true;
+        // In order, nothing waits for the one before it of its key that is still leased to somebody who lost it.
+        settings.release_lost = self.place.ordering == Ordering::Key;
         settings
     }
 

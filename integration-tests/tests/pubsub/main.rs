@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod frozen;
 mod network;
 mod opening;
 mod others;
