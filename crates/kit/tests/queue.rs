@@ -3,7 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
-    sync::{Arc, Mutex},
+    future::pending,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -11,7 +15,7 @@ use strait_core::{Budget, ClaimState, Consumer as _, Guarantees, Message, Origin
 use strait_kit::{Keeping, Leased, Queue, QueueConsumer, QueueSettings};
 use tokio::{
     sync::Notify,
-    time::{Instant, advance, timeout},
+    time::{Instant, advance, sleep, timeout},
 };
 
 const LEASE: Duration = Duration::from_secs(10);
@@ -19,6 +23,10 @@ const LEASE: Duration = Duration::from_secs(10);
 /// Answers polls when it is told to, and remembers what is given back.
 #[derive(Clone, Debug, Default)]
 struct Slow {
+    /// How long a message may be held. No lease is extended if not at all.
+    longest: Duration,
+    /// Whether the next extension is never answered.
+    silent: Arc<AtomicBool>,
     answer: Arc<Notify>,
     released: Arc<Mutex<Vec<u32>>>,
 }
@@ -31,7 +39,7 @@ impl Queue for Slow {
     }
 
     fn keeping(&self) -> Keeping {
-        Keeping::Ours { lease: LEASE, longest: Duration::ZERO } // no lease is extended
+        Keeping::Ours { lease: LEASE, longest: self.longest }
     }
 
     fn counts_deliveries(&self) -> bool {
@@ -48,6 +56,9 @@ impl Queue for Slow {
     }
 
     async fn extend(&self, handles: &[u32]) -> Vec<Result<()>> {
+        if self.silent.swap(false, Relaxed) {
+            pending::<()>().await;
+        }
         vec![Ok(()); handles.len()]
     }
 
@@ -62,7 +73,11 @@ impl Queue for Slow {
 }
 
 fn open() -> (Slow, QueueConsumer<Slow>) {
-    let slow = Slow::default();
+    open_for(Duration::ZERO)
+}
+
+fn open_for(longest: Duration) -> (Slow, QueueConsumer<Slow>) {
+    let slow = Slow { longest, ..Slow::default() };
     let mut settings = QueueSettings::default();
     (settings.last_polls, settings.sweep) = (LEASE, 100 * LEASE); // nobody looks for what has ended
     (slow.clone(), QueueConsumer::new(slow, settings))
@@ -116,4 +131,15 @@ async fn what_has_ended_is_not_kept_by_a_poll_that_was_sent_before() {
     let again = timeout(LEASE, receive(&consumer)).await.expect("it is delivered again").unwrap();
     let state = |received: &Received| received.claim.state(|| Instant::now().into_std());
     assert_eq!((state(&lost[0]), state(&again[0])), (ClaimState::Lost, ClaimState::Held));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_extension_that_is_never_answered_costs_no_lease() {
+    let (slow, consumer) = open_for(100 * LEASE);
+    slow.answer.notify_one();
+    let received = receive(&consumer).await.unwrap();
+    slow.silent.store(true, Relaxed);
+    sleep(3 * LEASE).await;
+    assert!(!slow.silent.load(Relaxed), "it was asked for");
+    assert_eq!(received[0].claim.state(|| Instant::now().into_std()), ClaimState::Held);
 }

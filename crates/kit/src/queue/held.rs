@@ -145,8 +145,9 @@ impl<H: Clone> Held<H> {
         self.leases.iter().any(before)
     }
 
-    /// What is to be extended at `now`: held, due, and not longer in hand than `longest`.
-    pub(super) fn due(&self, now: Instant, longest: Duration) -> Vec<Named<H>> {
+    /// What is to be extended at `now`: held, due, and not longer in hand than `longest`. It is due again at `again`,
+    /// unless it is extended before.
+    pub(super) fn due(&mut self, now: Instant, longest: Duration, again: Instant) -> Vec<Named<H>> {
         let due = |lease: &Lease<H>| {
             !lease.gone
                 && lease.due <= now
@@ -154,13 +155,21 @@ impl<H: Clone> Held<H> {
                 && !lease.grant.is_idle()
                 && lease.grant.state(|| now) != ClaimState::Lost
         };
-        let leases = self.leases.iter().filter(|(_, lease)| due(lease));
-        leases.map(|(token, lease)| (token, lease.handle())).collect()
+        let leases = self.leases.iter_mut().filter(|(_, lease)| due(lease));
+        let named = leases.map(|(token, lease)| {
+            lease.due = again;
+            (token, lease.handle())
+        });
+        named.collect()
     }
 
-    /// It was extended. Returns how many claims are lost, if it came too late.
+    /// It was extended. Returns how many claims are lost, if it came too late. An answer that comes after that of a later
+    /// extension changes nothing.
     pub(super) fn extended(&mut self, token: Token, until: Instant, now: Instant, due: Instant) -> usize {
         let Some(lease) = self.leases.get_mut(token) else { return 0 };
+        if lease.grant.until().is_some_and(|later| until <= later) {
+            return 0;
+        }
         (lease.due, lease.failures) = (due, 0);
         if lease.grant.renew(Some(until), now) { 0 } else { self.lose(token) }
     }

@@ -1,6 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
-use strait_core::{Error, Measure, Result, planted};
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use strait_core::{Error, ErrorKind, Measure, Result, Token, planted};
 use tokio::{
     sync::watch,
     time::{self, Instant, MissedTickBehavior},
@@ -44,39 +45,48 @@ async fn release<Q: Queue>(shared: &Shared<Q>) {
     }
 }
 
+/// How many calls that extend are under way at most.
+const EXTENSIONS: usize = 4;
+
+/// What was to be extended, when that was asked for, and what became of it.
+type Extension = (Vec<Token>, std::time::Instant, Vec<Result<()>>);
+
 async fn extend<Q: Queue>(shared: &Shared<Q>) {
     let Keeping::Ours { lease, longest } = shared.queue.keeping() else { return };
-    let first = (lease / 30).max(Duration::from_millis(1));
     let mut beat = beat(shared.settings.sweep.min(lease / 6).max(Duration::from_millis(1)));
+    let mut calls = FuturesUnordered::new();
     loop {
-        beat.tick().await;
-        let sent = Instant::now().into_std();
-        let due = shared.held().due(sent, longest);
-        if due.is_empty() || planted!("no-heartbeat") {
-            continue;
-        }
-        let (tokens, handles): (Vec<_>, Vec<_>) = due.into_iter().unzip();
-        let outcomes = shared.queue.extend(&handles).await;
-        let now = Instant::now().into_std();
-        let mut lost = 0;
-        {
-            let mut held = shared.held();
-            let missing = || {
-                Err(Error::new(strait_core::ErrorKind::Other, "the provider gave fewer outcomes than it was asked for"))
-            };
-            for (token, outcome) in tokens.into_iter().zip(outcomes.into_iter().chain(std::iter::repeat_with(missing)))
-            {
-                report(shared, "extend", &outcome);
-                match outcome {
-                    Ok(()) => lost += held.extended(token, sent + lease, now, sent + lease / 3),
-                    Err(error) if is_gone(&error) => lost += held.lose(token),
-                    Err(_) => held.not_extended(token, now, first, lease / 6),
+        tokio::select! {
+            _ = beat.tick(), if calls.len() < EXTENSIONS => {
+                let sent = Instant::now().into_std();
+                // Due again while the answer is awaited: a call that hangs is not to cost the leases.
+                let due = shared.held().due(sent, longest, sent + lease / 3);
+                if !due.is_empty() && !planted!("no-heartbeat") {
+                    let (tokens, handles): (Vec<_>, Vec<_>) = due.into_iter().unzip();
+                    calls.push(async move { (tokens, sent, shared.queue.extend(&handles).await) });
                 }
             }
+            Some(extension) = calls.next() => extended(shared, lease, extension),
         }
-        if lost > 0 {
-            shared.settings.observer.observe(Measure::ClaimsLost(lost));
+    }
+}
+
+fn extended<Q: Queue>(shared: &Shared<Q>, lease: Duration, (tokens, sent, outcomes): Extension) {
+    let (now, mut lost) = (Instant::now().into_std(), 0);
+    let missing = || Err(Error::new(ErrorKind::Other, "the provider gave fewer outcomes than it was asked for"));
+    let outcomes = outcomes.into_iter().chain(std::iter::repeat_with(missing));
+    let mut held = shared.held();
+    for (token, outcome) in tokens.into_iter().zip(outcomes) {
+        report(shared, "extend", &outcome);
+        match outcome {
+            Ok(()) => lost += held.extended(token, sent + lease, now, sent + lease / 3),
+            Err(error) if is_gone(&error) => lost += held.lose(token),
+            Err(_) => held.not_extended(token, now, (lease / 30).max(Duration::from_millis(1)), lease / 6),
         }
+    }
+    drop(held);
+    if lost > 0 {
+        shared.settings.observer.observe(Measure::ClaimsLost(lost));
     }
 }
 

@@ -121,6 +121,12 @@ impl<H> Leases<H> {
         leases.map(|(source, lease)| (Token { source, entry: lease.stamp }, lease))
     }
 
+    /// The same, to change them.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (Token, &mut Lease<H>)> {
+        let leases = (0..).zip(&mut self.places).filter(|(_, lease)| lease.stamp > 0);
+        leases.map(|(source, lease)| (Token { source, entry: lease.stamp }, lease))
+    }
+
     /// Forgets a settled one. Its claim may still be about.
     #[inline]
     pub(super) fn settle(&mut self, token: Token) {
