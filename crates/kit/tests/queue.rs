@@ -3,15 +3,14 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
-    future::pending,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU32, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use strait_core::{Budget, ClaimState, Consumer as _, Guarantees, Message, Origin, Received, Result};
+use strait_core::{Budget, ClaimState, Consumer as _, Error, ErrorKind, Guarantees, Message, Origin, Received, Result};
 use strait_kit::{Keeping, Leased, Queue, QueueConsumer, QueueSettings};
 use tokio::{
     sync::Notify,
@@ -25,9 +24,13 @@ const LEASE: Duration = Duration::from_secs(10);
 struct Slow {
     /// How long a message may be held. No lease is extended if not at all.
     longest: Duration,
-    /// Whether the next extension is never answered.
-    silent: Arc<AtomicBool>,
+    /// Whether the next extension or settlement is answered only when it is told to be: an extension that it is too late.
+    late: Arc<AtomicBool>,
+    tell: Arc<Notify>,
     answer: Arc<Notify>,
+    /// How often it was received.
+    received: Arc<AtomicU32>,
+    deleted: Arc<Mutex<Vec<u32>>>,
     released: Arc<Mutex<Vec<u32>>>,
 }
 
@@ -48,16 +51,22 @@ impl Queue for Slow {
 
     async fn receive(&self, _: Budget) -> Result<Vec<Leased<u32>>> {
         self.answer.notified().await;
-        Ok(vec![Leased { message: Message::new("1"), handle: 7, origin: Origin::new(1_u64), grant: None }])
+        let handle = 7 + self.received.fetch_add(1, Relaxed);
+        Ok(vec![Leased { message: Message::new("1"), handle, origin: Origin::new(1_u64), grant: None }])
     }
 
     async fn delete(&self, handles: &[u32]) -> Vec<Result<()>> {
+        self.deleted.lock().unwrap().extend(handles);
+        if self.late.swap(false, Relaxed) {
+            self.tell.notified().await;
+        }
         vec![Ok(()); handles.len()]
     }
 
     async fn extend(&self, handles: &[u32]) -> Vec<Result<()>> {
-        if self.silent.swap(false, Relaxed) {
-            pending::<()>().await;
+        if self.late.swap(false, Relaxed) {
+            self.tell.notified().await;
+            return handles.iter().map(|_| Err(Error::new(ErrorKind::Lost, "too late"))).collect();
         }
         vec![Ok(()); handles.len()]
     }
@@ -120,6 +129,10 @@ async fn what_is_held_is_given_back_within_its_lease_only() {
     assert_eq!(given_back_of_what_is_held(2 * LEASE).await, [0; 0]);
 }
 
+fn state(received: &[Received]) -> ClaimState {
+    received[0].claim.state(|| Instant::now().into_std())
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_has_ended_is_not_kept_by_a_poll_that_was_sent_before() {
     let (slow, consumer) = open();
@@ -129,8 +142,7 @@ async fn what_has_ended_is_not_kept_by_a_poll_that_was_sent_before() {
     assert!(timeout(LEASE / 2, receive(&consumer)).await.is_err()); // the poll is under way when the lease ends
     slow.answer.notify_one();
     let again = timeout(LEASE, receive(&consumer)).await.expect("it is delivered again").unwrap();
-    let state = |received: &Received| received.claim.state(|| Instant::now().into_std());
-    assert_eq!((state(&lost[0]), state(&again[0])), (ClaimState::Lost, ClaimState::Held));
+    assert_eq!((state(&lost), state(&again)), (ClaimState::Lost, ClaimState::Held));
 }
 
 #[tokio::test(start_paused = true)]
@@ -138,8 +150,35 @@ async fn an_extension_that_is_never_answered_costs_no_lease() {
     let (slow, consumer) = open_for(100 * LEASE);
     slow.answer.notify_one();
     let received = receive(&consumer).await.unwrap();
-    slow.silent.store(true, Relaxed);
+    slow.late.store(true, Relaxed);
     sleep(3 * LEASE).await;
-    assert!(!slow.silent.load(Relaxed), "it was asked for");
-    assert_eq!(received[0].claim.state(|| Instant::now().into_std()), ClaimState::Held);
+    assert!(!slow.late.load(Relaxed), "it was asked for");
+    assert_eq!(state(&received), ClaimState::Held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_of_a_handle_is_not_said_of_the_one_that_replaced_it() {
+    let (slow, consumer) = open_for(100 * LEASE);
+    slow.answer.notify_one();
+    let received = receive(&consumer).await.unwrap();
+    let tokens = [received[0].claim.token()];
+    let comes_again = async || {
+        slow.answer.notify_one();
+        assert!(timeout(LEASE / 20, receive(&consumer)).await.is_err(), "it is in hand");
+    };
+    slow.late.store(true, Relaxed);
+    sleep(LEASE / 2).await; // the lease is being extended
+    comes_again().await;
+    slow.tell.notify_one();
+    sleep(LEASE / 20).await;
+    assert_eq!(state(&received), ClaimState::Held, "the service knew the first handle no more");
+
+    slow.late.store(true, Relaxed);
+    let (outcomes, ()) = tokio::join!(consumer.settle(&tokens), async {
+        comes_again().await;
+        slow.tell.notify_one();
+    });
+    assert!(outcomes[0].as_ref().is_err_and(|error| error.is_transient() && error.is_ambiguous()));
+    consumer.settle(&tokens).await.pop().unwrap().unwrap();
+    assert_eq!(*slow.deleted.lock().unwrap(), [8, 9]);
 }

@@ -14,7 +14,13 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
-use super::{Keeping, Leased, Queue, held::Held, keeper::keep, leases::Term, polls::Polls};
+use super::{
+    Keeping, Leased, Queue,
+    held::{Held, Named},
+    keeper::keep,
+    leases::Term,
+    polls::Polls,
+};
 
 /// How a [`QueueConsumer`] works.
 #[derive(Clone, Debug)]
@@ -185,14 +191,13 @@ impl<Q: Queue> Consumer for QueueConsumer<Q> {
 
     async fn settle(&self, tokens: &[Token]) -> Vec<Result<()>> {
         let lost = || Err(Error::new(ErrorKind::Lost, "the lease is lost, and the message comes again"));
-        let (mut handles, mut gone) = (Vec::with_capacity(tokens.len()), Vec::new());
+        let (mut leases, mut handles) = (Vec::with_capacity(tokens.len()), Vec::with_capacity(tokens.len()));
         {
             let (held, now) = (self.shared.held(), Moment::from(Instant::now().into_std()));
-            for (index, token) in tokens.iter().enumerate() {
-                match held.handle(*token, now) {
-                    Some(handle) => handles.push(handle),
-                    None => gone.push(index),
-                }
+            for token in tokens {
+                let (lease, handle) = held.handle(*token, now).unzip();
+                leases.push(lease);
+                handles.extend(handle);
             }
         }
         let deleted = match handles.len() {
@@ -202,26 +207,27 @@ impl<Q: Queue> Consumer for QueueConsumer<Q> {
         };
         let missing = || Err(Error::new(ErrorKind::Other, "the provider gave fewer outcomes than it was asked for"));
         let mut deleted = deleted.into_iter();
-        let mut gone = gone.into_iter().peekable();
         let mut held = self.shared.held();
-        let outcome = |(index, token): (usize, &Token)| {
-            if gone.next_if_eq(&index).is_some() {
-                return lost();
-            }
+        let outcome = |lease: Option<Named>| {
+            let Some(lease) = lease else { return lost() };
             match deleted.next().unwrap_or_else(missing) {
+                // By the one before it may be settled, or not: some providers do not say.
+                _ if held.is_replaced(lease) => {
+                    Err(Error::new(ErrorKind::Unavailable, "the message was leased again meanwhile").into_ambiguous())
+                }
                 Ok(()) => {
-                    held.forget(*token);
+                    held.forget(lease);
                     Ok(())
                 }
                 Err(error) if is_gone(&error) => {
-                    held.lose(*token);
+                    held.lose(lease);
                     lost()
                 }
                 Err(_) if planted!("settle-swallows-failure") => Ok(()),
                 Err(error) => Err(error),
             }
         };
-        tokens.iter().enumerate().map(outcome).collect()
+        leases.into_iter().map(outcome).collect()
     }
 
     async fn close(&self) -> Result<()> {

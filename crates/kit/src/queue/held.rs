@@ -22,13 +22,18 @@ pub(super) struct Held<H> {
     release_lost: bool,
 }
 
-/// A lease, by name.
-pub(super) type Named<H> = (Token, H);
+/// A lease by the handle that it has now: it gets another if its message is delivered again, and what is said of the one
+/// before is not said of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Named {
+    token: Token,
+    turn: u32,
+}
 
 /// What the keeper found.
 pub(super) struct Findings<H> {
     /// To be released, in this order.
-    pub(super) release: Vec<Named<H>>,
+    pub(super) release: Vec<H>,
     /// How many claims were found lost.
     pub(super) lost: usize,
     /// When the oldest of what is left was received.
@@ -67,23 +72,33 @@ impl<H: Clone> Held<H> {
 
     /// The handle of a claim that is ours at `now`. If it has ended, the later ones of its key are lost with it.
     #[inline]
-    pub(super) fn handle(&self, token: Token, now: Moment) -> Option<H> {
+    pub(super) fn handle(&self, token: Token, now: Moment) -> Option<(Named, H)> {
         let lease = self.leases.get(token)?;
         if lease.grant.state_at(now) == ClaimState::Lost {
             self.lose_behind(token);
             return None;
         }
-        Some(lease.handle())
+        Some((Named { token, turn: lease.turn }, lease.handle()))
+    }
+
+    /// Whether it has another handle by now.
+    #[inline]
+    pub(super) fn is_replaced(&self, Named { token, turn }: Named) -> bool {
+        self.leases.get(token).is_some_and(|lease| lease.turn != turn)
     }
 
     /// It is settled.
     #[inline]
-    pub(super) fn forget(&mut self, token: Token) {
-        self.leases.settle(token);
+    pub(super) fn forget(&mut self, named: Named) {
+        self.leases.settle(named.token);
     }
 
     /// The provider took it away. The later claims of its key are lost with it. Returns how many are.
-    pub(super) fn lose(&mut self, token: Token) -> usize {
+    pub(super) fn lose(&mut self, named: Named) -> usize {
+        if self.is_replaced(named) { 0 } else { self.give_up(named.token) }
+    }
+
+    fn give_up(&mut self, token: Token) -> usize {
         let Some(lease) = self.leases.get_mut(token) else { return 0 };
         lease.gone = true;
         let own = usize::from(lease.grant.lose());
@@ -110,7 +125,7 @@ impl<H: Clone> Held<H> {
             .filter(|(_, lease)| !lease.gone && lease.grant.until().is_some_and(|until| until <= now))
             .map(|(token, _)| token)
             .collect();
-        let mut lost: usize = ended.into_iter().map(|token| self.lose(token)).sum();
+        let mut lost: usize = ended.into_iter().map(|token| self.give_up(token)).sum();
 
         let mut idle: Vec<Token> = self
             .leases
@@ -126,7 +141,7 @@ impl<H: Clone> Held<H> {
                 self.leases.remove(token);
             } else if !self.is_behind(token, lease) {
                 lost += self.lose_behind(token);
-                release.extend(self.leases.remove(token).map(|handle| (token, handle)));
+                release.extend(self.leases.remove(token));
             }
         }
         if planted!("release-newest-first") {
@@ -147,7 +162,7 @@ impl<H: Clone> Held<H> {
 
     /// What is to be extended at `now`: held, due, and not longer in hand than `longest`. It is due again at `again`,
     /// unless it is extended before.
-    pub(super) fn due(&mut self, now: Instant, longest: Duration, again: Instant) -> Vec<Named<H>> {
+    pub(super) fn due(&mut self, now: Instant, longest: Duration, again: Instant) -> Vec<(Named, H)> {
         let due = |lease: &Lease<H>| {
             !lease.gone
                 && lease.due <= now
@@ -158,28 +173,32 @@ impl<H: Clone> Held<H> {
         let leases = self.leases.iter_mut().filter(|(_, lease)| due(lease));
         let named = leases.map(|(token, lease)| {
             lease.due = again;
-            (token, lease.handle())
+            (Named { token, turn: lease.turn }, lease.handle())
         });
         named.collect()
     }
 
     /// It was extended. Returns how many claims are lost, if it came too late. An answer that comes after that of a later
     /// extension changes nothing.
-    pub(super) fn extended(&mut self, token: Token, until: Instant, now: Instant, due: Instant) -> usize {
-        let Some(lease) = self.leases.get_mut(token) else { return 0 };
+    pub(super) fn extended(&mut self, named: Named, until: Instant, now: Instant, due: Instant) -> usize {
+        let Some(lease) = self.named(named) else { return 0 };
         if lease.grant.until().is_some_and(|later| until <= later) {
             return 0;
         }
         (lease.due, lease.failures) = (due, 0);
-        if lease.grant.renew(Some(until), now) { 0 } else { self.lose(token) }
+        if lease.grant.renew(Some(until), now) { 0 } else { self.give_up(named.token) }
     }
 
     /// Extending it failed for now. It is tried again after a pause that grows.
-    pub(super) fn not_extended(&mut self, token: Token, now: Instant, first: Duration, longest: Duration) {
-        if let Some(lease) = self.leases.get_mut(token) {
+    pub(super) fn not_extended(&mut self, named: Named, now: Instant, first: Duration, longest: Duration) {
+        if let Some(lease) = self.named(named) {
             lease.due = now + first.saturating_mul(1 << lease.failures.min(16)).min(longest);
             lease.failures += 1;
         }
+    }
+
+    fn named(&mut self, Named { token, turn }: Named) -> Option<&mut Lease<H>> {
+        self.leases.get_mut(token).filter(|lease| lease.turn == turn)
     }
 
     /// Gives up everything, and returns what is still ours at `now`, oldest first. What has ended may be somebody else's
@@ -210,14 +229,13 @@ mod tests {
             held.enter(&mut leased, &Term { received: now, until: None, due: now })
         };
         let claims = [enter("a1", "a"), enter("a2", "a"), enter("b1", "b"), enter("a3", "a")];
-        assert_eq!(held.lose(claims[0].token()), 3, "the claims of a key are lost together");
+        assert_eq!(held.give_up(claims[0].token()), 3, "the claims of a key are lost together");
         let [first, rest @ ..] = claims;
         drop(rest);
-        let names = |findings: Findings<&'static str>| findings.release.into_iter().map(|(_, handle)| handle).collect();
-        let mut all: Vec<_> = names(held.sweep(now));
+        let mut all = held.sweep(now).release;
         drop(first); // its handler ends last
         all.push("then");
-        all.extend::<Vec<_>>(names(held.sweep(now)));
+        all.extend(held.sweep(now).release);
         all
     }
 

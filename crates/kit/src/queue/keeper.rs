@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use strait_core::{Error, ErrorKind, Measure, Result, Token, planted};
+use strait_core::{Error, ErrorKind, Measure, Result, planted};
 use tokio::{
     sync::watch,
     time::{self, Instant, MissedTickBehavior},
@@ -10,6 +10,7 @@ use tokio::{
 use super::{
     Keeping, Queue,
     consumer::{Shared, is_gone, raised},
+    held::Named,
 };
 
 /// The task behind a [`QueueConsumer`](super::QueueConsumer): extends what is held, and releases what was dropped, each
@@ -37,8 +38,7 @@ async fn release<Q: Queue>(shared: &Shared<Q>) {
             findings.oldest.map_or(Duration::ZERO, |oldest| now.saturating_duration_since(oldest)),
         ));
         if !findings.release.is_empty() {
-            let handles: Vec<_> = findings.release.into_iter().map(|(_, handle)| handle).collect();
-            for outcome in shared.queue.release(&handles).await {
+            for outcome in shared.queue.release(&findings.release).await {
                 report(shared, "release", &outcome); // else the lease runs out by itself
             }
         }
@@ -49,7 +49,7 @@ async fn release<Q: Queue>(shared: &Shared<Q>) {
 const EXTENSIONS: usize = 4;
 
 /// What was to be extended, when that was asked for, and what became of it.
-type Extension = (Vec<Token>, std::time::Instant, Vec<Result<()>>);
+type Extension = (Vec<Named>, std::time::Instant, Vec<Result<()>>);
 
 async fn extend<Q: Queue>(shared: &Shared<Q>) {
     let Keeping::Ours { lease, longest } = shared.queue.keeping() else { return };
@@ -62,8 +62,8 @@ async fn extend<Q: Queue>(shared: &Shared<Q>) {
                 // Due again while the answer is awaited: a call that hangs is not to cost the leases.
                 let due = shared.held().due(sent, longest, sent + lease / 3);
                 if !due.is_empty() && !planted!("no-heartbeat") {
-                    let (tokens, handles): (Vec<_>, Vec<_>) = due.into_iter().unzip();
-                    calls.push(async move { (tokens, sent, shared.queue.extend(&handles).await) });
+                    let (leases, handles): (Vec<_>, Vec<_>) = due.into_iter().unzip();
+                    calls.push(async move { (leases, sent, shared.queue.extend(&handles).await) });
                 }
             }
             Some(extension) = calls.next() => extended(shared, lease, extension),
@@ -71,17 +71,17 @@ async fn extend<Q: Queue>(shared: &Shared<Q>) {
     }
 }
 
-fn extended<Q: Queue>(shared: &Shared<Q>, lease: Duration, (tokens, sent, outcomes): Extension) {
+fn extended<Q: Queue>(shared: &Shared<Q>, lease: Duration, (leases, sent, outcomes): Extension) {
     let (now, mut lost) = (Instant::now().into_std(), 0);
     let missing = || Err(Error::new(ErrorKind::Other, "the provider gave fewer outcomes than it was asked for"));
     let outcomes = outcomes.into_iter().chain(std::iter::repeat_with(missing));
     let mut held = shared.held();
-    for (token, outcome) in tokens.into_iter().zip(outcomes) {
+    for (named, outcome) in leases.into_iter().zip(outcomes) {
         report(shared, "extend", &outcome);
         match outcome {
-            Ok(()) => lost += held.extended(token, sent + lease, now, sent + lease / 3),
-            Err(error) if is_gone(&error) => lost += held.lose(token),
-            Err(_) => held.not_extended(token, now, (lease / 30).max(Duration::from_millis(1)), lease / 6),
+            Ok(()) => lost += held.extended(named, sent + lease, now, sent + lease / 3),
+            Err(error) if is_gone(&error) => lost += held.lose(named),
+            Err(_) => held.not_extended(named, now, (lease / 30).max(Duration::from_millis(1)), lease / 6),
         }
     }
     drop(held);

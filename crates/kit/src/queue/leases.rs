@@ -17,6 +17,8 @@ pub(super) struct Lease<H> {
     stamp: u64,
     /// `None` only while the place is free.
     handle: Option<H>,
+    /// Which handle it is, if the message was leased again meanwhile.
+    pub(super) turn: u32,
     /// Stays in a free place, for the next.
     pub(super) grant: Grant,
     pub(super) key: Option<Key>,
@@ -57,6 +59,7 @@ impl<H: Clone> Lease<H> {
     /// It was leased again under another name.
     pub(super) fn again(&mut self, handle: H, term: &Term) {
         (self.handle, self.due, self.failures) = (Some(handle), term.due, 0);
+        self.turn = self.turn.wrapping_add(1);
     }
 }
 
@@ -94,6 +97,7 @@ impl<H> Leases<H> {
         self.places.push(Lease {
             stamp: 0,
             handle: None,
+            turn: 0,
             grant: term.grant(),
             key: None,
             position: Position::default(),
