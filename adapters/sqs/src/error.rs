@@ -39,12 +39,10 @@ pub(crate) fn of<E: ProvideErrorMetadata>(what: &str, error: &SdkError<E, HttpRe
 
 /// Says what a code means; a status of 0 is an entry of a batch.
 pub(crate) fn of_code(what: &str, code: &str, status: u16) -> Error {
-    // `com.amazonaws.sqs#QueueDoesNotExist`, `AWS.SimpleQueueService.NonExistentQueue`
+    // `com.amazonaws.sqs#QueueDoesNotExist`, `AWS.SimpleQueueService.NonExistentQueue`, `InvalidParameterValueException`
     let short = code.rsplit(['#', '.']).next().unwrap_or(code);
-    let kind = match short {
-        "QueueDoesNotExist" | "NonExistentQueue" | "NotFound" | "NotFoundException" | "ResourceNotFoundException" => {
-            ErrorKind::NotFound
-        }
+    let kind = match short.strip_suffix("Exception").unwrap_or(short) {
+        "QueueDoesNotExist" | "NonExistentQueue" | "NotFound" | "ResourceNotFound" => ErrorKind::NotFound,
         "ReceiptHandleIsInvalid" | "MessageNotInflight" => ErrorKind::Lost,
         "UnsupportedOperation" => ErrorKind::Unsupported,
         "InvalidMessageContents"
@@ -57,7 +55,7 @@ pub(crate) fn of_code(what: &str, code: &str, status: u16) -> Error {
         | "InvalidAttributeValue"
         | "InvalidAttributeName"
         | "MissingParameter"
-        | "ValidationException"
+        | "Validation"
         | "ValidationError"
         | "InvalidSecurity"
         | "InvalidBatchEntryId"
@@ -65,35 +63,28 @@ pub(crate) fn of_code(what: &str, code: &str, status: u16) -> Error {
         | "BatchEntryIdsNotDistinct"
         | "EmptyBatchRequest" => ErrorKind::Invalid,
         "AccessDenied"
-        | "AccessDeniedException"
         | "AuthFailure"
         | "AuthorizationError"
-        | "AuthorizationErrorException"
         | "InvalidClientTokenId"
-        | "UnrecognizedClientException"
+        | "UnrecognizedClient"
         | "SignatureDoesNotMatch"
         | "OptInRequired"
         | "MissingAuthenticationToken"
         | "InvalidAccessKeyId"
         | "ExpiredToken"
-        | "ExpiredTokenException"
         | "KmsAccessDenied"
         | "KMSAccessDenied"
-        | "KMSAccessDeniedException"
         | "NotAuthorized" => ErrorKind::Denied,
         "OverLimit"
         | "RequestThrottled"
         | "Throttling"
-        | "ThrottlingException"
-        | "ThrottledException"
         | "Throttled"
         | "RequestLimitExceeded"
-        | "TooManyRequestsException"
+        | "TooManyRequests"
         | "SlowDown"
         | "BandwidthLimitExceeded"
         | "KmsThrottled"
         | "KMSThrottling"
-        | "KMSThrottlingException"
         | "PriorRequestNotComplete" => ErrorKind::Throttled,
         "RequestExpired" | "RequestTimeTooSkewed" | "QueueDeletedRecently" | "InvalidSystemClock" => {
             ErrorKind::Unavailable
@@ -175,6 +166,7 @@ mod tests {
         assert_eq!(kind("AccessDenied", 403), (ErrorKind::Denied, false));
         assert_eq!(kind("InvalidMessageContents", 400), (ErrorKind::Invalid, false));
         assert_eq!(kind("ReceiptHandleIsInvalid", 0), (ErrorKind::Lost, false));
+        assert_eq!(kind("InvalidParameterValueException", 0), (ErrorKind::Invalid, false));
         assert_eq!(kind("no code", 429), (ErrorKind::Throttled, false));
         assert_eq!(kind("no code", 403), (ErrorKind::Denied, false));
         assert_eq!(kind("Teapot", 418), (ErrorKind::Other, false));
