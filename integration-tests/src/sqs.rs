@@ -204,11 +204,21 @@ impl Channel for SqsChannel {
 
     async fn left(&self, group: &str) -> usize {
         let url = self.url(group).expect("the group is of this channel");
-        let request = self.client.sqs().get_queue_attributes().queue_url(url).attribute_names("All".into());
-        let attributes = answered(|| request.clone().send()).await.attributes.unwrap_or_default();
-        let count = |name: &str| attributes.get(&name.into()).and_then(|count| count.parse().ok()).unwrap_or(0);
-        count("ApproximateNumberOfMessages")
-            + count("ApproximateNumberOfMessagesNotVisible")
-            + count("ApproximateNumberOfMessagesDelayed")
+        answered(|| unsettled(&self.client, url)).await
     }
+}
+
+/// How many messages a queue has that nobody settled, whoever holds them.
+///
+/// # Errors
+///
+/// What the service says.
+pub async fn unsettled(client: &Client, url: &str) -> Result<usize> {
+    let request = client.sqs().get_queue_attributes().queue_url(url).attribute_names("All".into());
+    let failed = |_| Error::new(ErrorKind::Other, "the attributes cannot be had");
+    let attributes = request.send().await.map_err(failed)?.attributes.unwrap_or_default();
+    let count = |name: &str| attributes.get(&name.into()).and_then(|count| count.parse().ok()).unwrap_or(0);
+    Ok(count("ApproximateNumberOfMessages")
+        + count("ApproximateNumberOfMessagesNotVisible")
+        + count("ApproximateNumberOfMessagesDelayed"))
 }

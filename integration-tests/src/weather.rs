@@ -70,9 +70,9 @@ impl Told {
     }
 }
 
-/// Sends much with time to try again and some without, and receives it, all of it in a storm. What was said to be sent
-/// comes, what was said not to be does not, and everything comes in order if there is one. If each is to be stored
-/// `once`, no message comes under two names. Leaves nothing unsettled.
+/// Sends much with time to try again and some without, and receives it until nothing is `left`, all of it in a storm. What
+/// was said to be sent comes, what was said not to be does not, and everything comes in order if there is one. If each is
+/// to be stored `once`, no message comes under two names.
 ///
 /// # Panics
 ///
@@ -82,6 +82,7 @@ pub async fn weathers_a_storm(
     hasty: Arc<dyn Producer>,
     from: Arc<dyn Consumer>,
     once: bool,
+    left: impl AsyncFn() -> usize,
 ) {
     let mut told = Told::default();
     told.send_all(patient, 120 * SECOND, "patient", 200).await;
@@ -96,17 +97,24 @@ pub async fn weathers_a_storm(
     let receiver = Receiver::new(from, if in_order { settings.in_order() } else { settings }).expect("it is set up");
     let mut came: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut order: HashMap<String, Vec<usize>> = HashMap::new();
-    // Longer than the leases of answers that are lost one after the other, and than the pauses between calls that fail.
-    while let Ok(delivery) = timeout(60 * SECOND, receiver.recv()).await {
-        let delivery = delivery.expect("it receives").expect("it is open");
-        let name = text(delivery.message());
-        let (key, number) = name.rsplit_once('-').expect("a key, and a number");
-        if !came.contains_key(&name) {
-            order.entry(key.to_owned()).or_default().push(number.parse().expect("a number"));
+    let receive = async {
+        loop {
+            // What nobody answered for is leased to nobody, and calls that fail are made again after pauses that grow.
+            let delivery = match timeout(5 * SECOND, receiver.recv()).await {
+                Ok(delivery) => delivery.expect("it receives").expect("it is open"),
+                Err(_) if left().await == 0 => return,
+                Err(_) => continue,
+            };
+            let name = text(delivery.message());
+            let (key, number) = name.rsplit_once('-').expect("a key, and a number");
+            if !came.contains_key(&name) {
+                order.entry(key.to_owned()).or_default().push(number.parse().expect("a number"));
+            }
+            came.entry(name).or_default().insert(delivery.origin().position().to_string());
+            delivery.ack();
         }
-        came.entry(name).or_default().insert(delivery.origin().position().to_string());
-        delivery.ack();
-    }
+    };
+    timeout(600 * SECOND, receive).await.expect("everything is settled in the end");
     receiver.close().await.expect("it closes");
 
     let stored: BTreeSet<_> = came.keys().cloned().collect();
