@@ -72,7 +72,8 @@ impl Told {
 
 /// Sends much with time to try again and some without, and receives it until nothing is `left`, all of it in a storm. What
 /// was said to be sent comes, what was said not to be does not, and everything comes in order if there is one. If each is
-/// to be stored `once`, no message comes under two names.
+/// to be stored `once`, no message comes under two names. The smaller the `buffer`, the fewer of a key an answer takes along
+/// that is lost.
 ///
 /// # Panics
 ///
@@ -81,6 +82,7 @@ pub async fn weathers_a_storm(
     patient: Arc<dyn Producer>,
     hasty: Arc<dyn Producer>,
     from: Arc<dyn Consumer>,
+    buffer: usize,
     once: bool,
     left: impl AsyncFn() -> usize,
 ) {
@@ -93,7 +95,7 @@ pub async fn weathers_a_storm(
     let in_order = from.guarantees().ordering == Ordering::Key;
     let retry = Retry::new(9, Backoff::new(SECOND / 10, SECOND));
     let mut settings = ReceiverSettings::new(DeadLetter::Block).retry(retry).in_flight(10);
-    settings.buffer = 20; // so few that an answer which is lost takes only some of a key along
+    settings.buffer = buffer;
     let receiver = Receiver::new(from, if in_order { settings.in_order() } else { settings }).expect("it is set up");
     let mut came: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut order: HashMap<String, Vec<usize>> = HashMap::new();

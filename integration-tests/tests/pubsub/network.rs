@@ -58,7 +58,7 @@ async fn in_a_storm(ordered: bool, seed: u64) {
     let queue = PubSubQueue::open(&client, &name, options()).await.unwrap();
     let consumer = queue.consumer(QueueSettings::default());
     let left = async || unsettled(&calm, &name, &name).await.unwrap();
-    weathers_a_storm(Arc::new(producer.another()), Arc::new(producer), Arc::new(consumer), false, left).await;
+    weathers_a_storm(Arc::new(producer.another()), Arc::new(producer), Arc::new(consumer), 20, false, left).await;
     for operation in ["Publish", "Pull", "Acknowledge"] {
         assert!(proxy.troubled(operation) > 5, "{operation} met trouble {} times", proxy.troubled(operation));
     }
