@@ -8,7 +8,7 @@ use strait_testkit::proxy::{Call, Proxy};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
     process::{Child, ChildStdin, ChildStdout, Command},
-    time::timeout,
+    time::{sleep, timeout},
 };
 
 /// How many handlers the process runs at once: fewer than there are messages.
@@ -91,6 +91,7 @@ pub async fn freeze_and_resume(
     timeout(PATIENCE, async {
         while ours.len() < all.len() {
             ours.extend(take().await);
+            sleep(Duration::from_millis(100)).await; // nobody tells of leases that end
         }
     })
     .await

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    net::SocketAddr,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering::Relaxed},
@@ -14,7 +15,7 @@ use strait_core::{Budget, Consumer, ErrorKind, Key, Message, Ordering, Producer}
 use strait_runtime::{
     Backoff, DeadLetter, Delivery, Outcome, Receiver, ReceiverSettings, Retry, Sender, SenderSettings,
 };
-use strait_testkit::proxy::{Call, Trouble};
+use strait_testkit::proxy::{Call, Proxy, Trouble};
 use tokio::time::{sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -26,6 +27,13 @@ const SECOND: Duration = Duration::from_secs(1);
 /// If it is no key.
 pub fn message(key: &str, number: usize) -> Message {
     Message::new(format!("{key}{number}")).with_key(Key::new(key).expect("it is a key"))
+}
+
+/// A proxy before `server` that does this to all calls while the flag is raised.
+pub async fn switched(server: SocketAddr, trouble: Trouble) -> (Proxy, Arc<AtomicBool>) {
+    let flag = Arc::<AtomicBool>::default();
+    let raised = Arc::clone(&flag);
+    (Proxy::start(server, move |_| raised.load(Relaxed).then(|| trouble.clone())).await, flag)
 }
 
 /// By chance, a quarter of the calls is `throttled`, and of a tenth the answer is lost. Not those by which something is
@@ -72,8 +80,8 @@ impl Told {
 
 /// Sends much with time to try again and some without, and receives it until nothing is `left`, all of it in a storm. What
 /// was said to be sent comes, what was said not to be does not, and everything comes in order if there is one. If each is
-/// to be stored `once`, no message comes under two names. The smaller the `buffer`, the fewer of a key an answer takes along
-/// that is lost.
+/// to be stored `once`, no message comes under two names. The smaller the `buffer`, the fewer of a key go along with an
+/// answer that is lost.
 ///
 /// # Panics
 ///

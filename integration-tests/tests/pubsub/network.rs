@@ -1,18 +1,15 @@
-//! What networks and the service do on the way: throttling, connections that are cut off, and answers that are lost or slow.
+//! What networks and the service do on the way: throttling, cut connections, and answers that are lost or slow.
 
 use std::{
     collections::BTreeSet,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use integration_tests::{
     emulators::{PubSub as Emulator, fresh},
     pubsub::{connect, connect_within, endpoint, options, unsettled},
-    weather::{arrives_in_the_end, message, outlives_a_cut, storm, weathers_a_storm},
+    weather::{arrives_in_the_end, message, outlives_a_cut, storm, switched, weathers_a_storm},
 };
 use strait_core::{Budget, Consumer as _, ErrorKind, Key, Message, Producer as _};
 use strait_kit::QueueSettings;
@@ -27,13 +24,6 @@ const EXHAUSTED: u16 = 8;
 /// A proxy before the emulator.
 async fn proxy(plan: impl Fn(&Call) -> Option<Trouble> + Send + Sync + 'static) -> Proxy {
     Proxy::start(Emulator::get().address(), plan).await
-}
-
-/// A proxy that does this to all calls while the flag is raised.
-async fn switched(trouble: Trouble) -> (Proxy, Arc<AtomicBool>) {
-    let flag = Arc::<AtomicBool>::default();
-    let raised = Arc::clone(&flag);
-    (proxy(move |_| raised.load(Relaxed).then(|| trouble.clone())).await, flag)
 }
 
 fn through(proxy: &Proxy, timeout: Duration) -> Client {
@@ -58,7 +48,7 @@ async fn in_a_storm(ordered: bool, seed: u64) {
     let queue = PubSubQueue::open(&client, &name, options()).await.unwrap();
     let consumer = queue.consumer(QueueSettings::default());
     let left = async || unsettled(&calm, &name, &name).await.unwrap();
-    weathers_a_storm(Arc::new(producer.another()), Arc::new(producer), Arc::new(consumer), 20, false, left).await;
+    weathers_a_storm(Arc::new(producer.another()), Arc::new(producer), Arc::new(consumer), 10, false, left).await;
     for operation in ["Publish", "Pull", "Acknowledge"] {
         assert!(proxy.troubled(operation) > 5, "{operation} met trouble {} times", proxy.troubled(operation));
     }
@@ -77,7 +67,7 @@ async fn a_subscription_in_order_loses_nothing_in_a_storm_and_keeps_it() {
 #[tokio::test]
 async fn a_network_that_is_cut_for_longer_than_a_lease() {
     let (client, name) = channel(|_| {}).await;
-    let (proxy, cut) = switched(Trouble::Stall).await;
+    let (proxy, cut) = switched(Emulator::get().address(), Trouble::Stall).await;
     let producer = PubSubProducer::open(&client, &name).await.unwrap();
     let queue = PubSubQueue::open(&through(&proxy, 2 * SECOND), &name, options()).await.unwrap();
     let consumer = queue.consumer(QueueSettings::default());
@@ -99,7 +89,7 @@ async fn a_message_that_takes_longer_than_a_pull_waits() {
 /// An acknowledgement whose answer is lost is told as such; the message is settled, or comes again. Once more is harmless.
 async fn an_acknowledgement_whose_answer_is_lost(exactly_once: bool) {
     let (client, name) = channel(|new| new.exactly_once = exactly_once).await;
-    let (proxy, deaf) = switched(Trouble::LoseAnswer).await;
+    let (proxy, deaf) = switched(Emulator::get().address(), Trouble::LoseAnswer).await;
     let producer = PubSubProducer::open(&client, &name).await.unwrap();
     for outcome in producer.send(&[message("a", 1)]).await {
         outcome.unwrap();
@@ -140,7 +130,7 @@ async fn an_acknowledgement_whose_answer_is_lost_where_it_is_confirmed() {
 #[tokio::test]
 async fn a_publication_whose_answer_is_lost_is_ambiguous_and_one_that_never_left_is_not() {
     let (client, name) = channel(|_| {}).await;
-    let (proxy, deaf) = switched(Trouble::LoseAnswer).await;
+    let (proxy, deaf) = switched(Emulator::get().address(), Trouble::LoseAnswer).await;
     let producer = PubSubProducer::open(&through(&proxy, 2 * SECOND), &name).await.unwrap();
     deaf.store(true, Relaxed);
     let secret = Message::new("hunter2").with_key(Key::new("hunter2").unwrap());

@@ -13,7 +13,7 @@ use std::{
 use integration_tests::{
     emulators::{LocalStack, fresh},
     sqs::{connect, connect_within, endpoint, options, unsettled},
-    weather::{arrives_in_the_end, message, outlives_a_cut, storm, weathers_a_storm},
+    weather::{arrives_in_the_end, message, outlives_a_cut, storm, switched, weathers_a_storm},
 };
 use strait_core::{Budget, Consumer as _, ErrorKind, Id, Key, Message, Producer, Result};
 use strait_kit::QueueSettings;
@@ -199,12 +199,7 @@ async fn an_attempt_to_receive_whose_answer_was_lost_is_made_again_by_name() {
 #[tokio::test]
 async fn a_network_that_is_cut_for_longer_than_a_lease() {
     let (client, name) = queue(".fifo").await;
-    let cut = Arc::new(AtomicBool::new(false));
-    let proxy = proxy({
-        let cut = Arc::clone(&cut);
-        move |_| cut.load(Relaxed).then_some(Trouble::Stall)
-    })
-    .await;
+    let (proxy, cut) = switched(LocalStack::get().address(), Trouble::Stall).await;
     let producer = SqsProducer::open(&client, &name).await.unwrap();
     let queue = SqsQueue::open(&through(proxy.address(), 2 * SECOND).await, &name, options()).await.unwrap();
     let consumer = queue.consumer(QueueSettings::default());

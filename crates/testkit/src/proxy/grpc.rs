@@ -1,10 +1,4 @@
-use std::{
-    future::{pending, poll_fn},
-    io,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{future::poll_fn, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use h2::{
@@ -15,7 +9,7 @@ use h2::{
 use http::{HeaderMap, Request, Response};
 use tokio::{net::TcpStream, task::JoinSet, time::sleep};
 
-use super::{Call, Plan, Seen, Trouble};
+use super::{Call, Script, Trouble};
 
 /// What a connection begins with whose calls are streams of it.
 pub(super) const PREFACE: [u8; 3] = *b"PRI";
@@ -28,7 +22,7 @@ enum After {
 
 /// Serves the calls of a connection, many at once, until it ends or is lost with an answer. Each is to be one message;
 /// what it is answered with may be a stream, and is passed on once it is whole.
-pub(super) async fn serve(client: TcpStream, server: SocketAddr, plan: &Arc<Plan>, seen: &Arc<Seen>) -> io::Result<()> {
+pub(super) async fn serve(client: TcpStream, server: SocketAddr, script: &Arc<Script>) -> io::Result<()> {
     let (upstream, connection) =
         client::handshake(TcpStream::connect(server).await?).await.map_err(io::Error::other)?;
     let mut tasks = JoinSet::new();
@@ -39,7 +33,7 @@ pub(super) async fn serve(client: TcpStream, server: SocketAddr, plan: &Arc<Plan
             call = downstream.accept() => {
                 let Some(call) = call else { return Ok(()) };
                 let (request, respond) = call.map_err(io::Error::other)?;
-                tasks.spawn(answer(request, respond, upstream.clone(), Arc::clone(plan), Arc::clone(seen)));
+                tasks.spawn(answer(request, respond, upstream.clone(), Arc::clone(script)));
             }
             Some(outcome) = tasks.join_next() => {
                 // A call that breaks off is what the client is to cope with.
@@ -55,19 +49,17 @@ async fn answer(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
     upstream: SendRequest<Bytes>,
-    plan: Arc<Plan>,
-    seen: Arc<Seen>,
+    script: Arc<Script>,
 ) -> Result<After, h2::Error> {
     let (head, body) = request.into_parts();
     let (body, _) = read(body).await?;
     let call = Call { operation: head.uri.path().rsplit('/').next().unwrap_or_default().to_owned(), body };
-    let trouble = plan(&call);
-    seen.list().push((call.clone(), trouble.clone()));
+    let trouble = script.trouble(&call);
     match &trouble {
         Some(Trouble::Refuse(status, message)) => {
             return respond.send_response(refusal(*status, message), true).map(|_| After::GoesOn);
         }
-        Some(Trouble::Stall) => return pending().await, // until the client gives up
+        Some(Trouble::Stall) => return given_up(&mut respond).await,
         Some(Trouble::Delay(time)) => sleep(*time).await,
         _ => {}
     }
@@ -75,7 +67,7 @@ async fn answer(
     request.send_data(call.body, true)?;
     let (head, body) = tokio::select! {
         answer = answer => answer?.into_parts(),
-        _ = poll_fn(|context| respond.poll_reset(context)) => return Ok(After::GoesOn), // given up there too
+        outcome = given_up(&mut respond) => return outcome, // and so it is at the service
     };
     let is_all = body.is_end_stream();
     let (body, trailers) = read(body).await?;
@@ -102,6 +94,11 @@ async fn answer(
     }
     answer.send_trailers(trailers.unwrap_or_default())?;
     Ok(After::GoesOn)
+}
+
+/// Waits until the client gives up.
+async fn given_up(respond: &mut SendResponse<Bytes>) -> Result<After, h2::Error> {
+    poll_fn(|context| respond.poll_reset(context)).await.map(|_| After::GoesOn)
 }
 
 /// An answer of nothing but a status: its number, by gRPC, and what it says.

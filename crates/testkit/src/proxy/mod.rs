@@ -1,15 +1,16 @@
 //! A proxy before a service that speaks HTTP or gRPC, and that does to it what networks and services do.
 //!
 //! It knows the operations of AWS: those of SQS, Kinesis and DynamoDB by their header, those of SNS by their form. Others
-//! are called by their method. By gRPC every call says what it is. A plan says for each call what becomes of it; what was asked, and what was done to it, is
-//! kept. Signatures are not made anew, so that the service must not check them: an emulator's do not.
+//! are called by their method. By gRPC every call says what it is. A plan says for each call what becomes of it; what was
+//! asked, and what was done to it, is kept. Signatures are not made anew, so that the service must not check them: an
+//! emulator's do not.
 
 mod grpc;
 mod http;
 mod mask;
 
 use std::{
-    io,
+    fmt, io,
     net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
@@ -56,22 +57,37 @@ pub struct Call {
     pub body: Bytes,
 }
 
-type Plan = dyn Fn(&Call) -> Option<Trouble> + Send + Sync;
-
 /// Listens on this machine, and passes calls on. Ends when it is dropped.
-#[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    seen: Arc<Seen>,
+    script: Arc<Script>,
     _tasks: JoinSet<()>,
 }
 
-#[derive(Debug, Default)]
-struct Seen(Mutex<Vec<(Call, Option<Trouble>)>>);
+impl fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proxy").field("address", &self.address).finish_non_exhaustive()
+    }
+}
 
-impl Seen {
-    fn list(&self) -> MutexGuard<'_, Vec<(Call, Option<Trouble>)>> {
-        self.0.lock().unwrap()
+type Plan = dyn Fn(&Call) -> Option<Trouble> + Send + Sync;
+
+/// What is to become of calls, and what became of those that there were.
+struct Script {
+    plan: Box<Plan>,
+    seen: Mutex<Vec<(Call, Option<Trouble>)>>,
+}
+
+impl Script {
+    /// What is to become of this call.
+    fn trouble(&self, call: &Call) -> Option<Trouble> {
+        let trouble = (self.plan)(call);
+        self.seen().push((call.clone(), trouble.clone()));
+        trouble
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Vec<(Call, Option<Trouble>)>> {
+        self.seen.lock().unwrap()
     }
 }
 
@@ -84,21 +100,20 @@ impl Proxy {
     pub async fn start(server: SocketAddr, plan: impl Fn(&Call) -> Option<Trouble> + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let seen = Arc::new(Seen::default());
-        let (plan, list): (Arc<Plan>, _) = (Arc::new(plan), Arc::clone(&seen));
-        let mut tasks = JoinSet::new();
+        let script = Arc::new(Script { plan: Box::new(plan), seen: Mutex::default() });
+        let (mut tasks, shared) = (JoinSet::new(), Arc::clone(&script));
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let (plan, seen) = (Arc::clone(&plan), Arc::clone(&list));
+                let script = Arc::clone(&shared);
                 connections.spawn(async move {
                     // One that breaks off is what the client is to cope with.
-                    let _ = serve(client, server, &plan, &seen).await;
+                    let _ = serve(client, server, &script).await;
                 });
                 while connections.try_join_next().is_some() {}
             }
         });
-        Self { address, seen, _tasks: tasks }
+        Self { address, script, _tasks: tasks }
     }
 
     /// Where it listens.
@@ -108,31 +123,30 @@ impl Proxy {
 
     /// Every call so far, in the order in which they came, and what became of it.
     pub fn seen(&self) -> Vec<(Call, Option<Trouble>)> {
-        self.seen.list().clone()
+        self.script.seen().clone()
     }
 
     /// How many calls of this operation met trouble.
     pub fn troubled(&self, operation: &str) -> usize {
-        self.seen.list().iter().filter(|(call, trouble)| call.operation == operation && trouble.is_some()).count()
+        self.script.seen().iter().filter(|(call, trouble)| call.operation == operation && trouble.is_some()).count()
     }
 }
 
-async fn serve(client: TcpStream, server: SocketAddr, plan: &Arc<Plan>, seen: &Arc<Seen>) -> io::Result<()> {
+async fn serve(client: TcpStream, server: SocketAddr, script: &Arc<Script>) -> io::Result<()> {
     let mut start = grpc::PREFACE.map(|_| 0);
     client.peek(&mut start).await?; // a preface comes whole
     if start == grpc::PREFACE {
-        grpc::serve(client, server, plan, seen).await
+        grpc::serve(client, server, script).await
     } else {
-        serve_one(client, server, &**plan, seen).await
+        serve_one(client, server, script).await
     }
 }
 
 /// Serves one call, and closes the connection.
-async fn serve_one(mut client: TcpStream, server: SocketAddr, plan: &Plan, seen: &Seen) -> io::Result<()> {
+async fn serve_one(mut client: TcpStream, server: SocketAddr, script: &Script) -> io::Result<()> {
     let Some((head, body)) = http::read(&mut client).await? else { return Ok(()) };
     let call = Call { operation: operation(&head, &body), body };
-    let trouble = plan(&call);
-    seen.list().push((call.clone(), trouble.clone()));
+    let trouble = script.trouble(&call);
     let (head, mut body, mut masked) = (head, call.body, None);
     match &trouble {
         Some(Trouble::Refuse(status, code)) => return client.write_all(&refusal(&head, *status, code)).await,
