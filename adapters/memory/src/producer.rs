@@ -6,10 +6,13 @@ use std::{
 use async_trait::async_trait;
 use strait_core::{Error, ErrorKind, Limits, Message, Plan, Producer, Receipt, Result, planted};
 
+/// Most messages of a request, as with Kinesis.
+pub(crate) const REQUEST_MESSAGES: usize = 500;
+
 /// What keeps messages in memory.
 pub(crate) trait Sink: Debug + Send + Sync + 'static {
-    /// The largest message.
-    fn message_bytes(&self) -> usize;
+    /// What a request may hold.
+    fn limits(&self) -> Limits;
 
     /// Stores what fits. One outcome a message, in order.
     fn put(&self, batch: &[Message]) -> Vec<Result<Receipt>>;
@@ -31,7 +34,7 @@ impl<S: Sink> MemoryProducer<S> {
 #[async_trait]
 impl<S: Sink> Producer for MemoryProducer<S> {
     fn limits(&self) -> Limits {
-        Limits::new(500, self.sink.message_bytes())
+        self.sink.limits()
     }
 
     fn plan(&self, message: &Message) -> Result<Plan> {

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-use strait_core::{Error, ErrorKind, Message, Producer, Receipt, Result};
+use strait_core::{Error, ErrorKind, Limits, Message, Producer, Receipt, Result};
 
 use crate::{
     MemoryQueue,
-    producer::{MemoryProducer, Sink},
+    producer::{MemoryProducer, REQUEST_MESSAGES, Sink},
 };
 
 /// Sends a copy to each of these queues, as a topic does that queues subscribe to. A request is stored in all of them,
@@ -17,8 +17,9 @@ pub fn fan_out(queues: Vec<MemoryQueue>) -> Arc<dyn Producer> {
 struct FanOut(Vec<MemoryQueue>);
 
 impl Sink for FanOut {
-    fn message_bytes(&self) -> usize {
-        self.0.iter().map(Sink::message_bytes).min().unwrap_or(usize::MAX)
+    fn limits(&self) -> Limits {
+        let largest = self.0.iter().map(|queue| queue.options().message_bytes).min();
+        Limits::new(REQUEST_MESSAGES, largest.unwrap_or(usize::MAX))
     }
 
     fn put(&self, batch: &[Message]) -> Vec<Result<Receipt>> {

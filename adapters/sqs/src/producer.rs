@@ -80,7 +80,7 @@ impl fmt::Debug for SqsProducer {
 impl Producer for SqsProducer {
     fn limits(&self) -> Limits {
         let limits = Limits::new(ENTRIES, self.place.message_bytes.min(MESSAGE_BYTES));
-        if self.place.fifo { limits.with_one_per_key().with_deadline(FIFO_DEADLINE) } else { limits }
+        if self.place.fifo { limits.with_key_bytes(0).with_deadline(FIFO_DEADLINE) } else { limits }
     }
 
     fn plan(&self, message: &Message) -> Result<Plan> {

@@ -124,7 +124,7 @@ impl fmt::Debug for SnsProducer {
 impl Producer for SnsProducer {
     fn limits(&self) -> Limits {
         let limits = Limits::new(ENTRIES, MESSAGE_BYTES);
-        if self.is_fifo() { limits.with_one_per_key().with_deadline(FIFO_DEADLINE) } else { limits }
+        if self.is_fifo() { limits.with_key_bytes(0).with_deadline(FIFO_DEADLINE) } else { limits }
     }
 
     fn plan(&self, message: &Message) -> Result<Plan> {

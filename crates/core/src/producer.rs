@@ -22,7 +22,7 @@ use crate::{Message, Position, Result};
 /// `Any` is the way out to the native client: a wrapper exposes what it wraps.
 #[async_trait]
 pub trait Producer: Any + Debug + Send + Sync {
-    /// What one request may hold.
+    /// What one request may hold, and each message of it.
     fn limits(&self) -> Limits;
 
     /// Checks one message and measures it, without I/O.
@@ -47,31 +47,50 @@ pub trait Producer: Any + Debug + Send + Sync {
     async fn close(&self) -> Result<()>;
 }
 
-/// What one call to [`Producer::send`] may hold.
+/// What one call to [`Producer::send`] may hold: one request, and each message of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Most messages.
+    /// Most messages of a request.
     pub messages: usize,
-    /// Most bytes, as counted by [`Plan::bytes`]. It is also the most that a single message may have.
-    pub bytes: usize,
-    /// Whether a request may hold only one message of a key, since the provider fails entries one by one (**P4**).
-    pub one_per_key: bool,
+    /// Most bytes of all messages of a request together, as counted by [`Plan::bytes`].
+    pub request_bytes: usize,
+    /// Most bytes of one message, as counted by [`Plan::bytes`]: a larger one is refused before it is sent. At most
+    /// [`request_bytes`](Self::request_bytes). Default: as many.
+    pub message_bytes: usize,
+    /// Most bytes of all messages of one key in a request together, as counted by [`Plan::bytes`]. The first message of a
+    /// key joins a request whatever its size; the next one does while the key has at most so many bytes in it.
+    ///
+    /// A provider that fails the entries of a request one by one (**P4**) sets 0, which stands for one message of a key,
+    /// or, where it packs the messages of a key into one entry, the size of the largest entry. Default: [`usize::MAX`],
+    /// since most fail a request as a whole.
+    pub key_bytes: usize,
     /// How long a sender may try to send a message, where a provider stores each once only for as long as it remembers
     /// it.
     pub deadline: Option<Duration>,
 }
 
 impl Limits {
-    /// At most `messages` messages of `bytes` bytes together.
-    pub const fn new(messages: usize, bytes: usize) -> Self {
-        Self { messages, bytes, one_per_key: false, deadline: None }
+    /// At most `messages` messages of `request_bytes` bytes together, each as large as the request, of any keys.
+    pub const fn new(messages: usize, request_bytes: usize) -> Self {
+        Self { messages, request_bytes, message_bytes: request_bytes, key_bytes: usize::MAX, deadline: None }
     }
 
-    /// Allows one message of a key in a request.
-    pub const fn with_one_per_key(mut self) -> Self {
-        self.one_per_key = true;
+    /// Limits a message to `bytes`.
+    pub const fn with_message_bytes(mut self, bytes: usize) -> Self {
+        self.message_bytes = bytes;
         self
+    }
+
+    /// Limits the messages of one key in a request to `bytes` together; 0 allows one message of a key.
+    pub const fn with_key_bytes(mut self, bytes: usize) -> Self {
+        self.key_bytes = bytes;
+        self
+    }
+
+    /// Whether a message of `bytes` may join a request that has `held` bytes of its key already, in at least one message.
+    pub const fn shares_key(&self, held: usize, bytes: usize) -> bool {
+        self.key_bytes > 0 && held.saturating_add(bytes) <= self.key_bytes
     }
 
     /// Limits how long a sender may try.

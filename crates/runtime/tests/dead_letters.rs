@@ -109,13 +109,13 @@ async fn discarding_and_blocking_do_what_they_say() {
 
 #[tokio::test(start_paused = true)]
 async fn a_channel_that_is_too_small_is_refused_unless_truncation_is_allowed() {
-    /// Holds what the source's largest message has, and nothing more.
+    /// Holds what the source's largest message has, and nothing more; its requests hold many of them.
     #[derive(Debug)]
     struct Small(Store);
     #[async_trait::async_trait]
     impl strait_core::Producer for Small {
         fn limits(&self) -> strait_core::Limits {
-            strait_core::Limits::new(10, 1 << 20)
+            strait_core::Limits::new(10, 10 << 20).with_message_bytes(1 << 20)
         }
         fn plan(&self, message: &strait_core::Message) -> strait_core::Result<strait_core::Plan> {
             self.0.plan(message)

@@ -11,7 +11,8 @@ use std::{
 
 use async_trait::async_trait;
 use strait_core::{
-    Budget, Consumer, Error, ErrorKind, Guarantees, Message, Ordering, Position, Producer, Receipt, Result, planted,
+    Budget, Consumer, Error, ErrorKind, Guarantees, Limits, Message, Ordering, Position, Producer, Receipt, Result,
+    planted,
 };
 use strait_kit::{Log, LogConsumer, LogSettings, Ownership, Page, Partition, Reader, Start};
 use tokio::{
@@ -21,7 +22,7 @@ use tokio::{
 
 use crate::{
     Life,
-    producer::{MemoryProducer, Sink},
+    producer::{MemoryProducer, REQUEST_MESSAGES, Sink},
     queue::wall_clock,
 };
 use group::Group;
@@ -67,6 +68,9 @@ impl LogOptions {
 /// Most time between commits. What is not committed cannot be forgotten, and holds up senders once the log is full; here
 /// a commit costs next to nothing.
 const COMMIT: Duration = Duration::from_millis(20);
+
+/// Most bytes of a request, as with Kinesis, unless a message may have more.
+const REQUEST_BYTES: usize = 10 << 20;
 
 /// How long a reader waits for something new.
 const POLL: Duration = Duration::from_secs(1);
@@ -334,8 +338,9 @@ impl Reader for LogReader {
 }
 
 impl Sink for MemoryLog {
-    fn message_bytes(&self) -> usize {
-        self.options().message_bytes
+    fn limits(&self) -> Limits {
+        let largest = self.options().message_bytes;
+        Limits::new(REQUEST_MESSAGES, REQUEST_BYTES.max(largest)).with_message_bytes(largest)
     }
 
     fn put(&self, batch: &[Message]) -> Vec<Result<Receipt>> {

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use strait_core::{Budget, Consumer, Guarantees, Message, Ordering, Producer, Receipt, Result};
+use strait_core::{Budget, Consumer, Guarantees, Limits, Message, Ordering, Producer, Receipt, Result};
 use strait_kit::{Keeping, Leased, Queue, QueueConsumer, QueueSettings};
 use tokio::{
     sync::Notify,
@@ -14,7 +14,7 @@ use tokio::{
 
 use crate::{
     Life,
-    producer::{MemoryProducer, Sink},
+    producer::{MemoryProducer, REQUEST_MESSAGES, Sink},
 };
 use store::{Handle, Store};
 
@@ -149,8 +149,9 @@ impl MemoryQueue {
 }
 
 impl Sink for MemoryQueue {
-    fn message_bytes(&self) -> usize {
-        self.options().message_bytes
+    /// A request has no more bytes than a message, as with SQS.
+    fn limits(&self) -> Limits {
+        Limits::new(REQUEST_MESSAGES, self.options().message_bytes)
     }
 
     fn put(&self, batch: &[Message]) -> Vec<Result<Receipt>> {

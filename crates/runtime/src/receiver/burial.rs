@@ -16,7 +16,8 @@ pub(super) async fn bury(
     guarantees: Guarantees,
     oversize: Oversize,
 ) -> (Box<Item>, Result<()>) {
-    let message = dead_letter(&item, &guarantees, (oversize == Oversize::Truncate).then(|| sender.limits().bytes));
+    let message =
+        dead_letter(&item, &guarantees, (oversize == Oversize::Truncate).then(|| sender.limits().message_bytes));
     let outcome = match sender.enqueue(message).await {
         Ok(pending) => match pending.await {
             Outcome::Sent(_) => Ok(()),

@@ -148,7 +148,8 @@ impl ReceiverSettings {
             );
         }
         if let (DeadLetter::Channel(sender), Oversize::Refuse) = (&self.dead_letter, self.oversize) {
-            let (room, needed) = (sender.limits().bytes, guarantees.message_bytes.saturating_add(DEAD_LETTER_OVERHEAD));
+            let (room, needed) =
+                (sender.limits().message_bytes, guarantees.message_bytes.saturating_add(DEAD_LETTER_OVERHEAD));
             if room < needed {
                 let largest = match guarantees.message_bytes {
                     usize::MAX => "does not say how large its messages may be".to_owned(),

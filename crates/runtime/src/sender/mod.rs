@@ -118,8 +118,9 @@ impl Sender {
             );
         }
         let plan = producer.plan(message)?;
-        if plan.bytes > limits.bytes && !planted!("oversize-not-checked") {
-            let text = format!("message: has {} bytes, and the provider takes at most {}", plan.bytes, limits.bytes);
+        let most = limits.message_bytes;
+        if plan.bytes > most && !planted!("oversize-not-checked") {
+            let text = format!("message: has {} bytes, and the provider takes at most {most}", plan.bytes);
             return Err(shared.error(ErrorKind::Invalid, text));
         }
         let cost = State::cost(message, plan).min(shared.buffer_bytes);
@@ -215,7 +216,7 @@ impl Sender {
         self.shared().state().resume(key);
     }
 
-    /// What one request may hold.
+    /// What one request may hold, and each message of it.
     pub fn limits(&self) -> Limits {
         self.handle.limits
     }

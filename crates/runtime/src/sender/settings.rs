@@ -90,8 +90,11 @@ impl SenderSettings {
         if self.backoff.first > self.backoff.longest {
             return wrong("backoff.first", "must not be longer than backoff.longest");
         }
-        if limits.messages == 0 || limits.bytes == 0 {
+        if limits.messages == 0 || limits.message_bytes == 0 {
             return wrong("limits", "the provider says that a request of it holds nothing");
+        }
+        if limits.message_bytes > limits.request_bytes {
+            return wrong("limits", "the provider says that a message may be larger than a request");
         }
         Ok(())
     }

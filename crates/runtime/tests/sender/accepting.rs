@@ -6,8 +6,8 @@ use strait_core::{Claim, Error, ErrorKind, Grant, Id, Limits, Message, Origin, R
 use strait_runtime::{AfterFailure, Sender, SenderSettings, TryEnqueueError};
 
 use crate::provider::{
-    Answer, Fate, MS, Provider, SECOND, accept, keyed, letters, of_bytes, open, open_with, outcomes, plain, poll,
-    settings, settle,
+    Answer, Fate, MS, Provider, SECOND, accept, error, keyed, letters, of_bytes, open, open_with, outcomes, plain,
+    poll, settings, settle,
 };
 
 fn claim() -> Claim {
@@ -204,6 +204,16 @@ async fn many_may_be_sent_at_once_and_each_has_its_outcome_in_order() {
     assert_eq!(provider.texts(), [["a", "b", "c"]]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_message_may_be_smaller_than_a_request_is() {
+    let (provider, sender) = open_with(Limits::new(10, 100).with_message_bytes(40), |settings| settings.requests = 1);
+    let outcomes = sender.send_all([40, 41, 40, 20].map(of_bytes)).await;
+    assert_eq!(letters(&outcomes), "SNSS");
+    let refused = error(outcomes.into_iter().nth(1).unwrap());
+    assert_eq!(refused.to_string(), "sender: message: has 41 bytes, and the provider takes at most 40");
+    assert_eq!(provider.sizes(), [3], "and so many of them share a request");
+}
+
 #[test]
 fn outside_a_runtime_it_is_refused_without_a_panic() {
     let error = Sender::new(Arc::new(Provider::new(Limits::new(1, 1))), SenderSettings::default()).unwrap_err();
@@ -227,7 +237,7 @@ async fn settings_that_cannot_be_used_are_refused_by_name() {
         let error = Sender::new(Arc::new(Provider::new(Limits::new(1, 1))), settings(change)).expect_err(name);
         assert!(error.kind() == ErrorKind::Config && error.to_string().contains(name), "{error}");
     }
-    for limits in [Limits::new(0, 1), Limits::new(1, 0)] {
+    for limits in [Limits::new(0, 1), Limits::new(1, 0), Limits::new(1, 1).with_message_bytes(2)] {
         let error = Sender::new(Arc::new(Provider::new(limits)), settings(|_| {})).unwrap_err();
         assert!(error.kind() == ErrorKind::Config && error.to_string().contains("limits"), "{error}");
     }

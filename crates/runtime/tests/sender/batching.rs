@@ -53,13 +53,30 @@ async fn messages_of_a_key_share_a_request_unless_the_provider_forbids_it() {
     let texts = ["a1", "a2", "b1", "a3", "b2"];
     for (limits, expected) in [
         (Limits::new(10, 100), vec![vec!["a1", "a2", "a3", "b1", "b2"]]),
-        (Limits::new(10, 100).with_one_per_key(), vec![vec!["a1", "b1"], vec!["a2", "b2"], vec!["a3"]]),
+        (Limits::new(10, 100).with_key_bytes(0), vec![vec!["a1", "b1"], vec!["a2", "b2"], vec!["a3"]]),
+        (Limits::new(10, 100).with_key_bytes(1), vec![vec!["a1", "b1"], vec!["a2", "b2"], vec!["a3"]]),
+        (Limits::new(10, 100).with_key_bytes(5), vec![vec!["a1", "a2", "b1", "b2"], vec!["a3"]]),
     ] {
         let (provider, sender) = open_with(limits, |_| {});
         outcomes(accept(&sender, texts.map(keyed)).await).await;
         assert_eq!(provider.texts(), expected);
         provider.check();
     }
+}
+
+/// A request that could hold three of a key, of which two may share it, is not full before there is one of another key.
+#[tokio::test(start_paused = true)]
+async fn what_may_not_share_a_request_with_its_key_does_not_fill_it() {
+    let (provider, sender) = open_with(Limits::new(3, 100).with_key_bytes(4), |settings| settings.linger = SECOND);
+    let _key = accept(&sender, ["a1", "a2", "a3", "a4"].map(keyed)).await;
+    settle().await;
+    assert!(provider.requests().is_empty(), "a3 waits for a1 and a2");
+    let _other = accept(&sender, [keyed("b1")]).await;
+    settle().await;
+    assert_eq!(provider.texts(), [["a1", "a2", "b1"]]);
+    sleep(SECOND + 2 * MS).await;
+    assert_eq!(provider.texts()[1], ["a3", "a4"]);
+    provider.check();
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,7 +154,8 @@ async fn what_waited_behind_its_key_or_for_a_retry_does_not_linger_again() {
 
 #[tokio::test(start_paused = true)]
 async fn what_waits_for_its_key_fills_no_batch() {
-    for limits in [Limits::new(10, 100), Limits::new(10, 100).with_one_per_key()] {
+    for key_bytes in [usize::MAX, 20, 0] {
+        let limits = Limits::new(10, 100).with_key_bytes(key_bytes);
         let (provider, sender) = open_with(limits, |settings| settings.linger = LINGER);
         provider.answer([Answer::After(5 * SECOND, Box::new(Answer::Store))]);
         let _hot = accept(&sender, [keyed("a1")]).await;

@@ -1,5 +1,7 @@
 //! Batching against a naive model that looks at everything each time.
 
+use std::collections::HashMap;
+
 use proptest::prelude::*;
 use strait_core::{Limits, Message};
 
@@ -40,22 +42,25 @@ fn heads(left: &[(usize, Shape)]) -> Vec<(usize, Shape)> {
 }
 
 /// Whether each request is legal, in order of its keys, and as full as what was left allowed.
-fn verify(shapes: &[Shape], provider: &Provider, one_per_key: bool) {
+fn verify(shapes: &[Shape], provider: &Provider, limits: Limits) {
     let mut left: Vec<(usize, Shape)> =
         shapes.iter().map(|(bytes, key, route)| ((*bytes).max(3), *key, *route)).enumerate().collect();
     for request in provider.requests() {
-        let mut keys = Vec::new();
+        let mut keys: HashMap<u8, usize> = HashMap::new();
         let mut bytes = 0;
         for text in &request.texts {
             let n: usize = text[..3].parse().unwrap();
             let (_, shape) = heads(&left).into_iter().find(|(head, _)| *head == n).expect("out of order, or twice");
             bytes += shape.0;
             left.retain(|(other, _)| *other != n);
-            keys.extend(shape.1);
+            if let Some(key) = shape.1 {
+                *keys.entry(key).or_default() += shape.0;
+            }
         }
         assert_eq!(bytes, request.bytes);
         let may_join = |shape: &Shape| {
-            shape.2 == request.route && !(one_per_key && shape.1.is_some_and(|key| keys.contains(&key)))
+            let held = shape.1.and_then(|key| keys.get(&key));
+            shape.2 == request.route && held.is_none_or(|held| limits.shares_key(*held, shape.0))
         };
         let more: Vec<_> = heads(&left).into_iter().filter(|(_, shape)| may_join(shape)).collect();
         let full = request.texts.len() == MESSAGES || more.iter().any(|(_, shape)| bytes + shape.0 > BYTES);
@@ -70,15 +75,12 @@ proptest! {
     #[test]
     fn every_request_is_legal_in_order_and_as_full_as_it_can_be(
         shapes in proptest::collection::vec(shape(), 0..60),
-        one_per_key in any::<bool>(),
+        key_bytes in prop_oneof![Just(0), 1..=BYTES, Just(usize::MAX)],
         linger in any::<bool>(),
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         runtime.block_on(async {
-            let mut limits = Limits::new(MESSAGES, BYTES);
-            if one_per_key {
-                limits = limits.with_one_per_key();
-            }
+            let limits = Limits::new(MESSAGES, BYTES).with_key_bytes(key_bytes);
             let (provider, sender) = open_with(limits, |settings| {
                 settings.requests = 1;
                 settings.linger = crate::provider::MS * u32::from(linger);
@@ -89,7 +91,7 @@ proptest! {
             assert!(provider.requests().is_empty());
             sender.flush().await.unwrap();
             assert_eq!(letters(&outcomes(accepted).await), "S".repeat(shapes.len()));
-            verify(&shapes, &provider, one_per_key);
+            verify(&shapes, &provider, limits);
         });
     }
 }

@@ -77,6 +77,9 @@ fn verify(provider: &Provider, produced: &[Vec<(String, Outcome)>]) {
     provider.check();
 }
 
+/// Two or three messages of a key share a request.
+const KEY_BYTES: usize = 8;
+
 async fn run(seed: u64, limits: Limits, terminal: bool) {
     let (provider, sender) = open_with(limits, |settings| {
         settings.buffer_bytes = 2000;
@@ -105,7 +108,8 @@ async fn run(seed: u64, limits: Limits, terminal: bool) {
 async fn a_key_is_in_order_under_throttling_and_partial_failure() {
     for seed in 0..30 {
         run(seed, Limits::new(5, 100), false).await;
-        run(seed, Limits::new(5, 100).with_one_per_key(), false).await;
+        run(seed, Limits::new(5, 100).with_key_bytes(0), false).await;
+        run(seed, Limits::new(5, 100).with_key_bytes(KEY_BYTES), false).await;
     }
 }
 
@@ -113,7 +117,8 @@ async fn a_key_is_in_order_under_throttling_and_partial_failure() {
 async fn every_outcome_is_true_and_in_order_when_some_fail_for_good() {
     for seed in 0..30 {
         run(seed, Limits::new(5, 100), true).await;
-        run(seed, Limits::new(5, 100).with_one_per_key(), true).await;
+        run(seed, Limits::new(5, 100).with_key_bytes(0), true).await;
+        run(seed, Limits::new(5, 100).with_key_bytes(KEY_BYTES), true).await;
     }
 }
 

@@ -1,7 +1,7 @@
 //! A provider that does what a test says, remembers what it was asked, and watches that the sender keeps the contract.
 
 use std::{
-    collections::{BTreeSet, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashSet, VecDeque},
     fmt,
     future::{pending, poll_fn},
     pin::Pin,
@@ -176,7 +176,7 @@ impl Provider {
             route: plans.first().map_or(0, |plan| plan.route),
         };
         let mut broken = Vec::new();
-        if batch.is_empty() || batch.len() > self.0.limits.messages || request.bytes > self.0.limits.bytes {
+        if batch.is_empty() || batch.len() > self.0.limits.messages || request.bytes > self.0.limits.request_bytes {
             broken.push("limits");
         }
         if plans.iter().any(|plan| plan.route != request.route) {
@@ -185,15 +185,18 @@ impl Provider {
         if request.ids.iter().any(|id| state.confirmed.contains(id)) {
             broken.push("sent again although confirmed");
         }
-        let mut keys = BTreeSet::new();
-        for key in batch.iter().filter_map(|message| message.key.clone()) {
+        let mut held: BTreeMap<Key, usize> = BTreeMap::new();
+        for (message, plan) in batch.iter().zip(&plans) {
+            let Some(key) = message.key.clone() else { continue };
             if state.keys.contains(&key) {
                 broken.push("two requests of a key");
             }
-            if !keys.insert(key) && self.0.limits.one_per_key {
-                broken.push("two of a key in a request");
+            if held.get(&key).is_some_and(|bytes| !self.0.limits.shares_key(*bytes, plan.bytes)) {
+                broken.push("too much of a key in a request");
             }
+            *held.entry(key).or_default() += plan.bytes;
         }
+        let keys: BTreeSet<_> = held.into_keys().collect();
         state.violations.extend(broken.iter().map(|rule| format!("{rule}: {request:?}")));
         state.keys.extend(keys.iter().cloned());
         state.requests.push(request);

@@ -101,7 +101,7 @@ async fn a_call_that_never_returns_is_dropped_and_what_waited_for_it_ends_in_tim
 
 #[tokio::test(start_paused = true)]
 async fn what_is_out_of_time_is_not_sent_any_more() {
-    let (provider, sender) = open_with(Limits::new(10, 100).with_one_per_key(), |_| {});
+    let (provider, sender) = open_with(Limits::new(10, 100).with_key_bytes(0), |_| {});
     provider.answer([Answer::After(10 * SECOND + 300 * MS, Box::new(Answer::Store))]);
     let start = Instant::now();
     let accepted = accept(&sender, ["a1", "a2", "a3"].map(keyed)).await;

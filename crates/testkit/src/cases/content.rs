@@ -22,9 +22,9 @@ pub async fn c10_payloads_of_any_bytes_up_to_the_limit(rig: &dyn Rig) {
     // The provider counts in its own way: look for the largest by its own word.
     let fits = |size| {
         let message = Message::new(vec![7; size]).with_key(key("a"));
-        sender.producer().plan(&message).is_ok_and(|plan| plan.bytes <= sender.limits().bytes)
+        sender.producer().plan(&message).is_ok_and(|plan| plan.bytes <= sender.limits().message_bytes)
     };
-    let (mut fit, mut over) = (0, sender.limits().bytes + 1);
+    let (mut fit, mut over) = (0, sender.limits().message_bytes + 1);
     while over - fit > 1 {
         let middle = fit.midpoint(over);
         if fits(middle) { fit = middle } else { over = middle }
@@ -84,7 +84,7 @@ pub async fn c11_headers_come_through_or_are_refused_by_name(rig: &dyn Rig) {
         }
     }
     // Headers count in the size.
-    let full = Message::new("4").with_header("large", vec![b'v'; sender.limits().bytes]);
+    let full = Message::new("4").with_header("large", vec![b'v'; sender.limits().message_bytes]);
     assert_eq!(refused(sender.enqueue(full).await), ErrorKind::Invalid);
     stage.settled().await;
 }

@@ -22,7 +22,7 @@ struct Both {
 impl Both {
     async fn new(rig: &dyn Rig) -> Self {
         let stage = Stage::new(rig).await;
-        let bytes = stage.channel.producer().limits().bytes;
+        let bytes = stage.channel.producer().limits().message_bytes;
         let needs = Needs { message_bytes: Some(bytes + 4096), ..Needs::default() };
         Self { stage, dead: Stage::with(rig, needs).await }
     }
@@ -225,7 +225,7 @@ pub async fn c83_an_oversize_dead_letter_is_cut_off_where_that_is_allowed(rig: &
     settings.oversize = Oversize::Truncate;
     settings.meter = member.meter.clone();
     let receiver = Receiver::new(Arc::clone(&member.consumer), settings).unwrap();
-    let bytes = sender.limits().bytes - 600;
+    let bytes = sender.limits().message_bytes - 600;
     both.stage.send([Message::new(vec![7; bytes]).with_key(key("a"))]).await;
     next(&receiver).await.reject("bad");
     let buried = dead.open().await;

@@ -16,7 +16,7 @@ pub async fn c86_memory_is_bounded_in_bytes(rig: &dyn Rig) {
     let (room, most, held) = (64 * MIB, 12 * MIB, 32 * MIB);
     let needs = Needs { room: Some(room), message_bytes: Some(most), ..Needs::default() };
     let stage = Stage::with(rig, needs).await;
-    let largest = stage.channel.producer().limits().bytes.min(10 * MIB + 1000);
+    let largest = stage.channel.producer().limits().message_bytes.min(10 * MIB + 1000);
     let payload = Bytes::from(vec![7; largest - 1000]);
     let (sender, _) = stage.faulty_sender(&Faults::none(), |_| {});
     let open = stage.open_with(|settings| settings.buffer_bytes = held).await;

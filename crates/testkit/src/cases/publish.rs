@@ -36,18 +36,28 @@ pub async fn c17_batches_stay_within_the_limits(rig: &dyn Rig) {
     sent.sort();
     assert_eq!(take_sorted(&open, count).await, sent);
 
-    let size = limits.bytes / 3 - 200;
+    let (size, full) = large_messages(&sender);
+    let count = 3 * full + 1;
     let large = |number: usize| Message::new(vec![u8::try_from(number).unwrap(); size]);
-    let outcomes = sender.send_all((0..10).map(large)).await;
+    let outcomes = sender.send_all((0..count).map(large)).await;
     assert!(outcomes.iter().all(Outcome::is_sent));
     let requests: Vec<_> = producer.requests().into_iter().map(|(_, batch)| batch).collect();
     for batch in &requests {
         let bytes: usize = batch.iter().map(|message| sender.producer().plan(message).unwrap().bytes).sum();
-        assert!(bytes <= limits.bytes, "a request of {bytes} bytes");
+        assert!(bytes <= limits.request_bytes, "a request of {bytes} bytes");
     }
-    assert!(requests.iter().any(|batch| batch.len() == 3 && batch[0].payload.len() == size), "one is full by bytes");
-    assert_eq!(take(&open, 10).await.len(), 10);
+    assert!(requests.iter().any(|batch| batch.len() == full && batch[0].payload.len() == size), "one is full by bytes");
+    assert_eq!(take(&open, count).await.len(), count);
     stage.settled().await;
+}
+
+/// The size of payloads of which a few fill a request by bytes, and how many do: no message is larger than it may be.
+fn large_messages(sender: &Sender) -> (usize, usize) {
+    let limits = sender.limits();
+    let size = limits.message_bytes.min(limits.request_bytes / 3) - 200;
+    let full = limits.request_bytes / sender.producer().plan(&Message::new(vec![1; size])).unwrap().bytes;
+    assert!(full < limits.messages, "{full} fill a request by bytes");
+    (size, full)
 }
 
 /// Each message has its own outcome, in the order given; what failed for good is not stored, and nothing is sent twice.
@@ -131,8 +141,9 @@ pub async fn c19_a_request_goes_when_it_is_full_or_has_lingered(rig: &dyn Rig) {
 
     let start = Instant::now();
     let mut pending = Vec::new();
-    for _ in 0..4 {
-        pending.push(sender.enqueue(Message::new(vec![1; limits.bytes / 3 - 200])).await.unwrap());
+    let (size, full) = large_messages(&sender);
+    for _ in 0..=full {
+        pending.push(sender.enqueue(Message::new(vec![1; size])).await.unwrap());
     }
     let last = pending.pop().unwrap();
     for pending in pending {

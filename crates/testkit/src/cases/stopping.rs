@@ -193,7 +193,7 @@ pub async fn c07_a_drain_finishes_what_runs_and_gives_the_rest_back(rig: &dyn Ri
 /// comes again.
 pub async fn c80_closing_while_settling_burying_and_waiting(rig: &dyn Rig) {
     let stage = Stage::new(rig).await;
-    let bytes = stage.channel.producer().limits().bytes + 4096;
+    let bytes = stage.channel.producer().limits().message_bytes + 4096;
     let dead = Stage::with(rig, Needs { message_bytes: Some(bytes), ..Needs::default() }).await;
     let faults = Faults::scripted();
     faults.always(Site::Settle, Fault::Delay(secs(1)));

@@ -109,7 +109,7 @@ async fn answer(
     match ask {
         Ask::Describe => {
             let partitions = seen().partitions().await?.into_iter().map(Into::into).collect();
-            Ok(Answer::Described { message_bytes: producer.limits().bytes, partitions })
+            Ok(Answer::Described { message_bytes: producer.limits().message_bytes, partitions })
         }
         Ask::Send(batch) => {
             let batch: Vec<_> = batch.into_iter().map(Message::try_from).collect::<Result<_>>()?;

@@ -75,8 +75,10 @@ struct Entry {
 enum Stage {
     /// Behind others of its key, or for the end of a pause.
     Waiting,
-    /// It may be in the next request, and helps to fill it.
-    Ready,
+    /// It may be in the next request, and helps to fill it: that has so many bytes of its key then, its own among them.
+    Ready {
+        key_bytes: usize,
+    },
     UnderWay,
 }
 

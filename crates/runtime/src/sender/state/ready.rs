@@ -85,14 +85,14 @@ impl State {
     }
 
     fn is_full(&self, load: Load) -> bool {
-        load.messages >= self.limits.messages || load.bytes >= self.limits.bytes
+        load.messages >= self.limits.messages || load.bytes >= self.limits.request_bytes
     }
 
     /// A lane may be sent from, beginning with its first place.
     pub(super) fn make_ready(&mut self, head: u32) {
         let lingers = self.lingers();
         let entry = self.lanes.get_mut(head).expect("a lane has a first place");
-        entry.stage = Stage::Ready;
+        entry.stage = Stage::Ready { key_bytes: entry.plan.bytes };
         let number = entry.plan.route;
         // What waited behind its key, or for a retry, has lingered meanwhile.
         let since = if lingers { entry.deadline - self.settings.deadline } else { self.now };
@@ -115,27 +115,34 @@ impl State {
         let mut next = Some(head);
         while let Some(place) = next.filter(|_| !self.is_full(load)) {
             let entry = self.lanes.get_mut(place).expect("the links hold places only");
-            if *number.get_or_insert(entry.plan.route) != entry.plan.route {
+            let Plan { bytes, route, .. } = entry.plan;
+            let joins = place == head || self.limits.shares_key(load.bytes, bytes);
+            if *number.get_or_insert(route) != route || !joins {
                 break;
             }
-            entry.stage = Stage::Ready;
             load += entry.plan.into();
-            next = self.lanes.next(place).filter(|_| !self.limits.one_per_key);
+            entry.stage = Stage::Ready { key_bytes: load.bytes };
+            next = self.lanes.next(place);
         }
         load
     }
 
     /// Counts a new message that lines up behind one of its key that is ready. Returns whether it may share its request.
     pub(super) fn join(&mut self, place: u32, plan: Plan) -> bool {
-        let may_share = |before: &Entry| before.stage == Stage::Ready && before.plan.route == plan.route;
-        let joins = self.lingers()
-            && !self.limits.one_per_key
-            && self.lanes.previous(place).and_then(|before| self.lanes.get(before)).is_some_and(may_share);
-        if joins {
-            self.lanes.get_mut(place).expect("pushed by the caller").stage = Stage::Ready;
-            self.routes.get_mut(&plan.route).expect("the one before is counted there").load += plan.into();
+        if !self.lingers() {
+            return false;
         }
-        joins
+        let before = self.lanes.previous(place).and_then(|before| self.lanes.get(before));
+        let Some(&Entry { stage: Stage::Ready { key_bytes }, plan: Plan { route, .. }, .. }) = before else {
+            return false;
+        };
+        if route != plan.route || !self.limits.shares_key(key_bytes, plan.bytes) {
+            return false;
+        }
+        let stage = Stage::Ready { key_bytes: key_bytes + plan.bytes };
+        self.lanes.get_mut(place).expect("pushed by the caller").stage = stage;
+        self.routes.get_mut(&route).expect("the one before is counted there").load += plan.into();
+        true
     }
 
     /// What of a lane no longer counts from `place` on: it waits behind what is under way, or is about to end.
@@ -146,7 +153,7 @@ impl State {
         let mut next = place;
         while let Some(place) = next
             && let Some(entry) = self.lanes.get_mut(place)
-            && entry.stage == Stage::Ready
+            && matches!(entry.stage, Stage::Ready { .. })
         {
             entry.stage = Stage::Waiting;
             let plan = entry.plan;
@@ -218,21 +225,22 @@ impl State {
     /// Moves the front of a lane into the request. Returns whether anything of it fits.
     fn take(&mut self, head: u32, request: &mut Request) -> bool {
         let mut number = None;
-        let mut taken = Load::default();
+        let (mut taken, mut key_bytes) = (Load::default(), 0);
         let mut next = Some(head);
         while let Some(place) = next {
             let entry = self.lanes.get_mut(place).expect("the links hold places only");
             let fits = request.messages.len() < self.limits.messages
                 && (request.messages.is_empty()
-                    || request.bytes + entry.plan.bytes <= self.limits.bytes
+                    || request.bytes + entry.plan.bytes <= self.limits.request_bytes
                     || planted!("request-over-its-limit"));
-            let joins = number.is_none_or(|number| number == entry.plan.route && !self.limits.one_per_key);
-            if !fits || !joins {
+            let shares = |number| number == entry.plan.route && self.limits.shares_key(key_bytes, entry.plan.bytes);
+            if !fits || !number.is_none_or(shares) {
                 break;
             }
-            if entry.stage == Stage::Ready {
+            if matches!(entry.stage, Stage::Ready { .. }) {
                 taken += entry.plan.into();
             }
+            key_bytes += entry.plan.bytes;
             number = Some(entry.plan.route);
             request.push(place, place == head, entry);
             next = self.lanes.next(place);
