@@ -8,7 +8,7 @@ use strait_core::{Budget, Consumer, Message, Received};
 use strait_emulators::Emulator;
 use strait_kit::{Queue, QueueConsumer, QueueSettings};
 use strait_runtime::Meter;
-use strait_testkit::{Faults, FaultyQueue, Member};
+use strait_testkit::{Faults, FaultyQueue, Member, first};
 use tokio::process::Command;
 
 use crate::mortal::Mortal;
@@ -45,7 +45,7 @@ pub(crate) async fn answered<T, E: std::fmt::Debug, F: Future<Output = Result<T,
 pub async fn take(consumer: impl Consumer, count: usize) -> Vec<Received> {
     let mut all = Vec::new();
     while all.len() < count {
-        let batch = consumer.receive(Budget::new(10, 1 << 30)).await.expect("it receives");
+        let batch = first(&consumer, Budget::new(10, 1 << 30)).await.expect("it receives");
         for outcome in consumer.settle(&batch.iter().map(|it| it.claim.token()).collect::<Vec<_>>()).await {
             outcome.expect("it is settled");
         }

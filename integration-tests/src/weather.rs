@@ -15,7 +15,10 @@ use strait_core::{Budget, Consumer, ErrorKind, Key, Message, Ordering, Producer}
 use strait_runtime::{
     Backoff, DeadLetter, Delivery, Outcome, Receiver, ReceiverSettings, Retry, Sender, SenderSettings,
 };
-use strait_testkit::proxy::{Call, Proxy, Trouble};
+use strait_testkit::{
+    first,
+    proxy::{Call, Proxy, Trouble},
+};
 use tokio::time::{sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -187,8 +190,8 @@ pub async fn arrives_in_the_end(payload: Vec<u8>, to: &dyn Producer, from: &dyn 
     for outcome in to.send(&[Message::new(payload.clone())]).await {
         outcome.expect("it is sent");
     }
-    let received = timeout(60 * SECOND, from.receive(Budget::new(10, 32 << 20))).await.expect("it arrives");
-    let received = received.expect("it receives");
+    let budget = Budget::new(10, 32 << 20);
+    let received = timeout(60 * SECOND, first(from, budget)).await.expect("it arrives").expect("it receives");
     assert!(received[0].message.payload == payload);
     for outcome in from.settle(&[received[0].claim.token()]).await {
         outcome.expect("it is settled");

@@ -10,7 +10,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use strait_core::{Budget, Consumer, Grant, Guarantees, Key, Message, Ordering, Received, Result, Token};
+use strait_core::{
+    Budget, Consumer, Error, ErrorKind, Grant, Guarantees, Key, Message, Ordering, Received, Result, Token,
+};
 use strait_kit::{LogSettings, QueueConsumer, QueueSettings, Start};
 use strait_memory::{LogOptions, MemoryLog, MemoryQueue, QueueOptions};
 use strait_runtime::{Backoff, DeadLetter, Delivery, Receiver, ReceiverSettings, Retry};
@@ -144,6 +146,7 @@ impl Consumer for Slow {
         };
         if batch.is_empty() {
             self.2.notified().await;
+            return Err(Error::new(ErrorKind::Closed, "the consumer is closed"));
         }
         Ok(batch)
     }

@@ -15,20 +15,27 @@ use crate::{Claim, Message, Origin, Result, Token};
 /// - **C4** Dropping a claim that is not settled gives the message back, within a second and oldest first.
 /// - **C5** A claim is lost from its end (`until`) on without anybody having to say so.
 /// - **C6** Nothing is settled but what [`settle`](Self::settle) named; progress never passes an unsettled message.
-/// - **C7** A transient failure of the provider is an error of one call, never the end of the consumer.
+/// - **C7** A failure of the provider is an error of one call, never the end of the consumer. The end is an error of kind
+///   [`ErrorKind::Closed`](crate::ErrorKind::Closed), and nothing else is.
+/// - **C8** An empty reply says that the provider answers, and that nothing came for a while.
 #[async_trait]
 pub trait Consumer: Any + Debug + Send + Sync {
     /// What this consumer is, and what it promises beyond the contract.
     fn guarantees(&self) -> Guarantees;
 
-    /// Waits for at least one message, and returns at most what `budget` allows; the byte budget may be exceeded by the
-    /// last message of a reply. Empty only once closed.
+    /// Waits for messages, and returns at most what `budget` allows; the byte budget may be exceeded by the last message
+    /// of a reply.
+    ///
+    /// An empty reply says that the provider answers and that nothing came for a while: the source exists, it may be
+    /// read, and an outage before it is over. The caller calls again at once, so that an implementation replies empty
+    /// once a second at most, after its first answer from the provider. It may also wait for a message for ever.
     ///
     /// Driven by one task, and never cancelled while the consumer is open; not cancel-safe.
     ///
     /// # Errors
     ///
-    /// A transient one is worth calling again for.
+    /// [`ErrorKind::Closed`](crate::ErrorKind::Closed) once the consumer is closed: nothing comes any more. After every
+    /// other error the caller pauses and calls again.
     async fn receive(&self, budget: Budget) -> Result<Vec<Received>>;
 
     /// These need never be delivered again. Idempotent. One outcome per token, in order.
@@ -37,7 +44,7 @@ pub trait Consumer: Any + Debug + Send + Sync {
     async fn settle(&self, tokens: &[Token]) -> Vec<Result<()>>;
 
     /// Stops receiving, gives back what is not settled (oldest first), and persists progress. A `receive` under way
-    /// ends with an empty reply. Idempotent.
+    /// fails with [`ErrorKind::Closed`](crate::ErrorKind::Closed). Idempotent.
     ///
     /// # Errors
     ///

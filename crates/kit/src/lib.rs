@@ -5,6 +5,7 @@
 //! commits a contiguous watermark from its [`Ledger`]. What differs between providers is who can take a claim away: a
 //! queue by message, a log by partition. The engines hide that.
 
+mod answers;
 pub mod coordination;
 mod ledger;
 mod log;

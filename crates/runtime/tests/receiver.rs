@@ -6,7 +6,7 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use strait_core::{Budget, ErrorKind, Message};
+use strait_core::{Budget, Consumer as _, ErrorKind, Message};
 use strait_runtime::{Backoff, DeadLetter, Delivery, Failure, Receiver, ReceiverSettings, Retry, State};
 use support::{Script, text};
 use tokio::time::{Instant, sleep, timeout};
@@ -274,6 +274,34 @@ async fn what_cannot_be_opened_is_reported_and_what_fails_later_is_not() {
     script.push(&["a2"]);
     assert_eq!(text(next(&receiver).await.message()), "a2");
     assert_eq!(receiver.health().state, State::Up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_reply_counts_as_opened_and_ends_an_outage() {
+    let script = Script::default();
+    script.push(&[]);
+    for _ in 0..3 {
+        script.fail(ErrorKind::Denied);
+    }
+    let receiver = open(&script, settings());
+    nothing_comes(&receiver, MINUTE / 4).await; // and no error is told: somebody may mend it
+    assert_eq!(receiver.health().state, State::Down);
+    script.push(&[]);
+    nothing_comes(&receiver, Duration::from_millis(1)).await;
+    assert_eq!((receiver.health().state, receiver.health().receive_failures), (State::Up, 0));
+    script.push(&["a1"]);
+    assert_eq!(text(next(&receiver).await.message()), "a1");
+    assert_eq!(receiver.health().counts.received, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_consumer_that_is_closed_ends_its_receiver_without_an_error() {
+    let script = Script::default();
+    let receiver = open(&script, settings());
+    nothing_comes(&receiver, MINUTE).await;
+    script.close().await.unwrap();
+    assert!(timeout(MINUTE, receiver.recv()).await.expect("it ends").unwrap().is_none());
+    receiver.close().await.unwrap();
 }
 
 #[tokio::test(start_paused = true)]

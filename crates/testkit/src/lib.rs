@@ -27,3 +27,4 @@ pub use faulty::{
 pub use history::{End, History, Name, Report};
 pub use reported::Reported;
 pub use rig::{Capabilities, Channel, GROUP, Join, Member, Needs, Reshard, Rig, Shape, Starts};
+pub use stage::first;

@@ -14,7 +14,10 @@ use integration_tests::{
 use strait_core::{Budget, Consumer as _, ErrorKind, Key, Message, Producer as _};
 use strait_kit::QueueSettings;
 use strait_pubsub::{Client, NewSubscription, PubSubProducer, PubSubQueue, create_subscription, create_topic};
-use strait_testkit::proxy::{Call, Proxy, Trouble};
+use strait_testkit::{
+    first,
+    proxy::{Call, Proxy, Trouble},
+};
 use tokio::time::{sleep, timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -98,7 +101,7 @@ async fn an_acknowledgement_whose_answer_is_lost(exactly_once: bool) {
         .await
         .unwrap()
         .consumer(QueueSettings::default());
-    let received = timeout(20 * SECOND, consumer.receive(Budget::new(10, 1 << 20))).await.unwrap().unwrap();
+    let received = timeout(20 * SECOND, first(&consumer, Budget::new(10, 1 << 20))).await.unwrap().unwrap();
     let token = received[0].claim.token();
     deaf.store(true, Relaxed);
     let error = consumer.settle(&[token]).await.pop().unwrap().unwrap_err();

@@ -12,6 +12,7 @@ use tokio::{
 };
 
 use super::{Log, Ownership, driver, tenure::Tenures};
+use crate::answers;
 
 /// How a [`LogConsumer`] works.
 #[derive(Clone, Debug)]
@@ -166,10 +167,13 @@ impl Consumer for LogConsumer {
                 if let Some(error) = tenures.errors.pop_front() {
                     return Err(error);
                 }
+                if std::mem::take(&mut tenures.answered) {
+                    return Ok(Vec::new());
+                }
             }
             tokio::select! {
                 biased;
-                _ = closing.wait_for(|closing| *closing) => return Ok(Vec::new()),
+                _ = closing.wait_for(|closing| *closing) => return Err(answers::closed()),
                 () = ready => {}
             }
         }

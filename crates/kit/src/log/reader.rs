@@ -5,7 +5,7 @@ use tokio::time;
 
 use super::{
     Page, Reader, Start, Trimmed,
-    consumer::Shared,
+    consumer::{Shared, now},
     driver::{failed, pause},
 };
 
@@ -59,8 +59,8 @@ impl Place {
                         self.start = Start::After(last.position.clone());
                         self.shared.tenures().arrive(self.number, records);
                         self.shared.ready.notify_one();
-                    } else if behind == Some(0) {
-                        self.shared.tenures().caught_up(self.number);
+                    } else {
+                        self.found_nothing(behind);
                     }
                 }
                 Page::End { children } => {
@@ -71,6 +71,16 @@ impl Place {
                 }
                 Page::Trimmed { oldest } => return Ok(self.trimmed(&oldest)),
             }
+        }
+    }
+
+    fn found_nothing(&self, behind: Option<u64>) {
+        let mut tenures = self.shared.tenures();
+        if behind == Some(0) {
+            tenures.caught_up(self.number);
+        }
+        if tenures.answered(now()) {
+            self.shared.ready.notify_one();
         }
     }
 

@@ -9,7 +9,7 @@ use strait_core::{Budget, ClaimState, Error, ErrorKind, Grant, Origin, Position,
 use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{LogSettings, Partition, Progress, Record, Start, quarantine::Isolation};
-use crate::Ledger;
+use crate::{Ledger, answers::Answers};
 
 /// How many pages may wait for each partition: one being handed out, and the next.
 const PAGES: usize = 2;
@@ -28,6 +28,9 @@ pub(super) struct Tenures {
     turns: VecDeque<u32>,
     /// What readers could not mend by themselves.
     pub(super) errors: VecDeque<Error>,
+    answers: Answers,
+    /// A reader was answered, and whoever receives is to be told.
+    pub(super) answered: bool,
     /// The tenure in quarantine that has a message in hand, and since when.
     pub(super) trial: Option<(u32, Instant)>,
 }
@@ -295,6 +298,12 @@ impl Tenures {
         if is_turn && !tenure.pages.is_empty() {
             self.turns.push_back(number);
         }
+    }
+
+    /// A reader was answered at `now`, and nothing new was there. Returns whether whoever receives is to be told.
+    pub(super) fn answered(&mut self, now: Instant) -> bool {
+        self.answered |= self.answers.is_news(now);
+        self.answered
     }
 
     /// It has something to hand out again.

@@ -21,6 +21,7 @@ use super::{
     leases::Term,
     polls::Polls,
 };
+use crate::answers::{self, Answers};
 
 /// How a [`QueueConsumer`] works.
 #[derive(Clone, Debug)]
@@ -62,7 +63,7 @@ impl Default for QueueSettings {
 /// within a second, oldest first. Dropped without [`close`](Consumer::close), it stops, and its leases run out.
 pub struct QueueConsumer<Q: Queue> {
     shared: Arc<Shared<Q>>,
-    polls: AsyncMutex<Polls<Q::Handle>>,
+    polls: AsyncMutex<(Polls<Q::Handle>, Answers)>,
     closed: watch::Sender<bool>,
 }
 
@@ -84,7 +85,7 @@ impl<Q: Queue> QueueConsumer<Q> {
         let guarantees = queue.guarantees();
         let ordered = guarantees.ordering == Ordering::Key;
         let polls = Polls::new(settings.pollers.max(1), settings.per_poll.max(1), guarantees.message_bytes);
-        let polls = AsyncMutex::new(polls);
+        let polls = AsyncMutex::new((polls, Answers::default()));
         let held = Mutex::new(Held::new(ordered, settings.release_lost));
         let shared = Arc::new(Shared { queue, settings, held });
         let closed = watch::Sender::new(false);
@@ -100,7 +101,7 @@ impl<Q: Queue> QueueConsumer<Q> {
     /// Ends the polls. What they still bring in time is not ours to keep; what comes after its lease, as to a process that
     /// was frozen, is not even ours to give back.
     async fn last_polls(&self) -> Vec<Q::Handle> {
-        let mut polls = self.polls.lock().await;
+        let (polls, _) = &mut *self.polls.lock().await;
         let end = Instant::now() + self.shared.settings.last_polls;
         let mut handles = Vec::new();
         while polls.are_under_way() {
@@ -171,7 +172,7 @@ impl<Q: Queue> Consumer for QueueConsumer<Q> {
 
     async fn receive(&self, budget: Budget) -> Result<Vec<Received>> {
         let mut closed = self.closed.subscribe();
-        let mut polls = self.polls.lock().await;
+        let (polls, said) = &mut *self.polls.lock().await;
         loop {
             polls.top_up(budget, |budget| {
                 let shared = Arc::clone(&self.shared);
@@ -179,11 +180,11 @@ impl<Q: Queue> Consumer for QueueConsumer<Q> {
             });
             let (sent, outcome) = tokio::select! {
                 biased;
-                () = raised(&mut closed) => return Ok(Vec::new()),
+                () = raised(&mut closed) => return Err(answers::closed()),
                 next = polls.next() => next,
             };
             let batch = self.enter(outcome?, sent);
-            if !batch.is_empty() {
+            if !batch.is_empty() || said.is_news(Instant::now().into_std()) {
                 return Ok(batch);
             }
         }

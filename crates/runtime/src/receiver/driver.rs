@@ -109,14 +109,14 @@ impl Driver {
                 }
                 came = receiving.next() => {
                     match came {
-                        Came::Batch(batch) if batch.is_empty() => self.shared.close(),
                         Came::Batch(batch) => self.arrive(batch).await,
                         Came::Failed(error) => self.not_received(&error, receiving.failures),
                         Came::Broken(error) => {
                             self.meter.observe(Measure::Failed { call: "receive", kind: error.kind() });
                             self.shared.break_off(error);
                         }
-                        Came::Calm => {}
+                        Came::Quiet => {}
+                        Came::Closed => self.shared.close(),
                     }
                     self.shared.receive_failures(receiving.failures);
                 }

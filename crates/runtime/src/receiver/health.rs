@@ -21,8 +21,8 @@ pub enum State {
     Up,
     /// It works in part: a call to the provider failed and is tried again, or a message stalls.
     Degraded,
-    /// Nothing comes in: receiving failed three times in a row or more. It recovers by itself, once a call brings
-    /// something, or has gone on for 30 s without failing.
+    /// Nothing comes in: receiving failed three times in a row or more. It recovers by itself, once the provider
+    /// answers, if only that there is nothing, or a call has gone on for 30 s without failing.
     Down,
     /// It is closed.
     Closed,

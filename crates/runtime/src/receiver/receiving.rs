@@ -9,8 +9,8 @@ use crate::Backoff;
 /// Between calls to a provider that fails to deliver.
 const AGAIN: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(30));
 
-/// How long a call to a provider that failed before goes on until that counts as an answer: a provider that cannot be
-/// reached says so sooner, and one that has nothing to deliver says nothing.
+/// How long a call to a provider that failed before goes on until that counts as an answer, for consumers that do not
+/// reply empty: a provider that cannot be reached says so sooner.
 const CALM: Duration = Duration::from_secs(30);
 
 type Call = Pin<Box<dyn Future<Output = Result<Vec<Received>>> + Send>>;
@@ -19,7 +19,7 @@ type Call = Pin<Box<dyn Future<Output = Result<Vec<Received>>> + Send>>;
 pub(super) struct Receiving {
     consumer: Arc<dyn Consumer>,
     call: Option<Call>,
-    /// Whether any has succeeded.
+    /// Whether any has succeeded, if only by an empty reply.
     opened: bool,
     /// How many failed in a row.
     pub(super) failures: u32,
@@ -31,14 +31,16 @@ pub(super) struct Receiving {
 
 /// How a call ended.
 pub(super) enum Came {
-    /// It brought something, or nothing, once the consumer is closed.
+    /// It brought messages.
     Batch(Vec<Received>),
+    /// It brought none, or goes on for so long that the provider is up again.
+    Quiet,
     /// It failed, and another may follow.
     Failed(Error),
     /// It failed for good.
     Broken(Error),
-    /// It goes on, for so long that the provider is up again.
-    Calm,
+    /// The consumer is closed.
+    Closed,
 }
 
 impl Receiving {
@@ -70,19 +72,23 @@ impl Receiving {
             outcome = call => outcome,
             () = sleep_until(self.calm) => {
                 (self.failures, self.calm) = (0, None);
-                return Came::Calm;
+                return Came::Quiet;
             }
         };
         self.call = None;
         match outcome {
             Ok(batch) => {
-                (self.failures, self.opened) = (0, true);
+                self.failures = 0;
+                if batch.is_empty() {
+                    self.opened |= !planted!("empty-reply-is-no-answer");
+                    return Came::Quiet;
+                }
+                self.opened = true;
                 Came::Batch(batch)
             }
+            Err(error) if error.kind() == ErrorKind::Closed => Came::Closed,
             // What cannot be had when it is opened never comes by itself. Later it may: somebody mends it.
-            Err(error) if error.kind() == ErrorKind::Closed || (!self.opened && is_fatal(error.kind())) => {
-                Came::Broken(error)
-            }
+            Err(error) if !self.opened && is_fatal(error.kind()) => Came::Broken(error),
             Err(error) if planted!("gives-up-after-ten-failures") && self.failures >= 10 => Came::Broken(error),
             Err(error) => {
                 self.failures += 1;

@@ -149,7 +149,7 @@ impl Consumer for Script {
             {
                 let mut state = self.0.state.lock().unwrap();
                 if state.closed {
-                    return Ok(Vec::new());
+                    return Err(Error::new(ErrorKind::Closed, "the consumer is closed"));
                 }
                 if let Some(reply) = state.replies.pop_front() {
                     let (mut batch, mut rest) = (Vec::new(), Vec::new());

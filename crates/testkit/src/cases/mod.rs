@@ -91,6 +91,7 @@ macro_rules! each_case {
             lifecycle:
                 c01_opens_and_closes_twice_and_leaves_no_task: "keeper-outlives-close",
                 c02_a_missing_source_is_not_found_when_it_is_opened: "missing-source-tried-for-ever",
+                c02_an_empty_source_is_opened_by_its_first_answer: "empty-reply-is-no-answer",
                 c04_every_handle_is_closed: "sends-after-close",
                 c04_a_delivery_that_outlives_its_receiver_is_lost: "lost-as-confirmed",
                 c08_handles_may_move_between_runtimes_and_outlive_theirs: "end-untold",
