@@ -94,6 +94,13 @@ impl Error {
         self.0.ambiguous
     }
 
+    /// How long to wait before the same call, for a caller whose own back-off says `backoff`: as long as that, or as the
+    /// provider asked for if that is longer. Of what a provider asks for a minute counts at most: more would stop all that
+    /// waits for this call.
+    pub fn pause(&self, backoff: Duration) -> Duration {
+        self.retry_after().map_or(backoff, |asked| backoff.max(asked.min(Duration::from_secs(60))))
+    }
+
     /// How long the provider asked callers to wait, if it did.
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after
@@ -146,6 +153,10 @@ mod tests {
         assert!(edited.is_transient() && edited.is_ambiguous());
         assert_eq!(edited.retry_after(), Some(Duration::from_secs(1)));
         assert_eq!(edited.source().map(ToString::to_string).as_deref(), Some("HTTP 429"));
+        for (asked, backoff, pause) in [(0, 3, 3), (9, 3, 9), (9, 30, 30), (3600, 3, 60), (3600, 90, 90)] {
+            let error = error.clone().with_retry_after(Duration::from_secs(asked));
+            assert_eq!(error.pause(Duration::from_secs(backoff)), Duration::from_secs(pause));
+        }
         assert_eq!(edited.to_string(), "kinesis: throttled");
     }
 }

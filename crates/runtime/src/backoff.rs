@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use strait_core::Error;
+
 /// How long to wait between attempts: doubling, with jitter.
 ///
 /// Half of each pause is random, so that those who failed together do not come back together.
@@ -27,6 +29,12 @@ impl Backoff {
     /// The pause after `failures` failures in a row.
     pub fn pause(&self, failures: u32) -> Duration {
         self.pause_by(failures, fastrand::f64())
+    }
+
+    /// The pause after `failures` failures in a row, the last of which is `error`: longer if the provider asks for that,
+    /// see [`Error::pause`].
+    pub fn pause_after(&self, error: &Error, failures: u32) -> Duration {
+        error.pause(self.pause(failures))
     }
 
     /// The pause after `failures` failures in a row, with so much of its random half, from 0 to 1.

@@ -277,6 +277,34 @@ async fn what_cannot_be_opened_is_reported_and_what_fails_later_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pause_that_a_provider_asks_for_never_shortens_the_back_off_and_is_a_minute_at_most() {
+    let script = Script::default();
+    for _ in 0..8 {
+        script.fail_asking_for(Duration::ZERO);
+        script.settle_asking_for(Duration::ZERO);
+    }
+    script.push(&["a1"]);
+    let receiver = open(&script, settings());
+    let start = Instant::now();
+    let a1 = next(&receiver).await;
+    assert!(start.elapsed() >= Duration::from_secs(15), "{:?}: eight failures, and no back-off", start.elapsed());
+    let start = Instant::now();
+    a1.ack_confirmed().await.unwrap();
+    assert!(start.elapsed() >= Duration::from_secs(8), "{:?}: eight failures, and no back-off", start.elapsed());
+
+    for (asked, waited) in [(45, 45), (3600, 60)] {
+        script.fail_asking_for(Duration::from_secs(asked));
+        script.push(&["b1"]);
+        script.settle_asking_for(Duration::from_secs(asked));
+        let start = Instant::now();
+        let b1 = timeout(MINUTE * 2, receiver.recv()).await.expect("an hour's pause").unwrap().unwrap();
+        assert_eq!(start.elapsed().as_secs(), waited);
+        b1.ack_confirmed().await.unwrap();
+        assert_eq!(start.elapsed().as_secs(), 2 * waited);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_empty_reply_counts_as_opened_and_ends_an_outage() {
     let script = Script::default();
     script.push(&[]);

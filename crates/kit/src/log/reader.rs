@@ -102,7 +102,7 @@ impl Place {
         failed(&self.shared, "read", error.kind());
         self.failures += 1;
         tracing::warn!(partition = %self.partition, %error, failures = self.failures, "a partition cannot be read, and is tried again");
-        let pause = error.retry_after().unwrap_or_else(|| pause(self.failures));
+        let pause = error.pause(pause(self.failures));
         if !error.is_transient() {
             self.report(error);
         }

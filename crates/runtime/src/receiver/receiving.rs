@@ -92,7 +92,7 @@ impl Receiving {
             Err(error) if planted!("gives-up-after-ten-failures") && self.failures >= 10 => Came::Broken(error),
             Err(error) => {
                 self.failures += 1;
-                self.pause = error.retry_after().unwrap_or_else(|| AGAIN.pause(self.failures));
+                self.pause = AGAIN.pause_after(&error, self.failures);
                 Came::Failed(error)
             }
         }

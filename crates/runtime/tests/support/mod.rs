@@ -34,6 +34,10 @@ struct Inner {
     changed: Notify,
 }
 
+fn throttled(pause: Duration) -> Error {
+    Error::new(ErrorKind::Throttled, "as the script says").with_retry_after(pause)
+}
+
 /// A message, and how long its claim lasts.
 type Leased = (Message, Option<Duration>);
 
@@ -46,7 +50,7 @@ struct State {
     crashes: BTreeMap<u64, u32>,
     settled: Vec<u64>,
     /// What the next settlements answer.
-    settle: VecDeque<ErrorKind>,
+    settle: VecDeque<Error>,
     /// How long a settlement takes.
     settling: Duration,
     partition: Option<Grant>,
@@ -90,8 +94,19 @@ impl Script {
         self.0.state.lock().unwrap().crashes.insert(entry, times);
     }
 
+    /// A call to receive fails, and the provider asks for a pause.
+    pub(crate) fn fail_asking_for(&self, pause: Duration) {
+        self.reply(Err(throttled(pause)));
+    }
+
     pub(crate) fn settle_with(&self, kinds: &[ErrorKind]) {
-        self.0.state.lock().unwrap().settle.extend(kinds);
+        let errors = kinds.iter().map(|kind| Error::new(*kind, "as the script says"));
+        self.0.state.lock().unwrap().settle.extend(errors);
+    }
+
+    /// A settlement fails, and the provider asks for a pause.
+    pub(crate) fn settle_asking_for(&self, pause: Duration) {
+        self.0.state.lock().unwrap().settle.push_back(throttled(pause));
     }
 
     pub(crate) fn settling_takes(&self, time: Duration) {
@@ -190,8 +205,8 @@ impl Consumer for Script {
         tokens
             .iter()
             .map(|token| {
-                if let Some(kind) = state.settle.pop_front() {
-                    return Err(Error::new(kind, "as the script says"));
+                if let Some(error) = state.settle.pop_front() {
+                    return Err(error);
                 }
                 if state.partition.is_none() && state.grants.remove(&token.entry).is_none() {
                     return Err(Error::new(ErrorKind::Lost, "the claim is lost"));

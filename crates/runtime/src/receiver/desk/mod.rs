@@ -380,7 +380,7 @@ impl Desk {
                 Err(error) => {
                     self.settings.meter.observe(Measure::Failed { call: "settle", kind: error.kind() });
                     item.failures += 1;
-                    let pause = error.retry_after().unwrap_or_else(|| SETTLE_AGAIN.pause(item.failures));
+                    let pause = SETTLE_AGAIN.pause_after(&error, item.failures);
                     self.pause(item, Next::Settle, pause);
                 }
             }
@@ -414,7 +414,7 @@ impl Desk {
                     self.stall(&mut item);
                 }
                 let backoff = self.settings.retry.backoff;
-                let pause = if refused { backoff.longest } else { backoff.pause(item.failures) };
+                let pause = if refused { backoff.longest } else { backoff.pause_after(&error, item.failures) };
                 self.pause(item, Next::Bury, pause);
             }
         }

@@ -102,7 +102,7 @@ impl State {
     /// When to send a message again, if that helps and there is time for it.
     fn retry_at(&self, place: u32, error: &Error, luck: f64) -> Option<Instant> {
         let Entry { attempts, deadline, .. } = self.lanes.get(place)?;
-        let pause = error.retry_after().unwrap_or_else(|| self.settings.backoff.pause_by(*attempts, luck));
+        let pause = error.pause(self.settings.backoff.pause_by(*attempts, luck));
         // A provider may ask for longer than there is time.
         self.now.checked_add(pause).filter(|again| error.is_transient() && again < deadline)
     }
