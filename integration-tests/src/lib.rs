@@ -1,19 +1,19 @@
 //! The conformance suite on every backend, seeded chaos, attacks, the proof that each case can fail, and the emulators of
 //! those backends that are elsewhere.
 
-#[cfg(feature = "emulators")]
+#[cfg(feature = "services")]
 pub mod emulators;
-#[cfg(feature = "emulators")]
+#[cfg(feature = "services")]
 pub mod frozen;
 pub mod memory;
-#[cfg(feature = "emulators")]
+#[cfg(feature = "services")]
 mod mortal;
-#[cfg(feature = "emulators")]
+#[cfg(feature = "services")]
 pub mod pubsub;
-#[cfg(feature = "emulators")]
+#[cfg(feature = "services")]
 pub mod queues;
 pub mod shared;
-#[cfg(feature = "emulators")]
+#[cfg(feature = "services")]
 pub mod sqs;
-#[cfg(feature = "emulators")]
+#[cfg(feature = "services")]
 pub mod weather;

@@ -11,10 +11,7 @@ use signal_hook::{
 };
 use strait_emulators::{Emulator, Running};
 
-use crate::{
-    orders,
-    step::{Steps, cargo},
-};
+use crate::{build::with_emulators, orders, step::Steps};
 
 /// Installs those that are named, or all.
 pub(crate) fn install(names: &[&str]) -> Result<(), String> {
@@ -71,26 +68,14 @@ pub(crate) fn test(steps: &mut Steps) -> Result<(), String> {
     // They wait for leases to end, on the clock on the wall: as many at once as their emulator bears take as long as the
     // longest.
     for (name, threads) in [("leases", "8"), ("pubsub", "64"), ("sqs", "24"), ("emulators", "8")] {
-        let mut tests = cargo(["test"]);
-        tests.args(SELECTION).args(["--test", name]).env("RUST_TEST_THREADS", threads);
+        let mut tests = with_emulators("test");
+        tests.args(["--test", name]).env("RUST_TEST_THREADS", threads);
         steps.run(&format!("tests against emulators: {name}"), tests.envs(running.iter().flat_map(variables)))?;
     }
-    let mut build = cargo(["build", "--example", "orders"]);
-    steps.run("build of the example for services", build.args(SELECTION))?;
     ["sqs.toml", "pubsub.toml"]
         .into_iter()
         .try_for_each(|service| orders::killed(steps, service, running.iter().flat_map(variables)))
 }
-
-/// Of both commands, so that what they share is built once.
-const SELECTION: [&str; 6] = [
-    "--package",
-    "integration-tests",
-    "--package",
-    "strait",
-    "--features",
-    "integration-tests/emulators,strait/pubsub,strait/sqs",
-];
 
 fn variables(running: &Running) -> Vec<(&'static str, String)> {
     running.emulator().variables(running.port())

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs};
 
-use crate::step::{Steps, cargo};
+use crate::{build::cargo, step::Steps};
 
 /// Crates, and all that they may depend on at most, besides the standard library.
 const ALLOWED: [(&str, &[&str]); 4] = [

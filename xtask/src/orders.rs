@@ -1,14 +1,28 @@
-use std::{env, fs, path::PathBuf, process::Command};
+use std::{env, fs, process::Command};
 
-use crate::step::{Steps, cargo};
+use crate::{
+    build::{program, shared},
+    step::Steps,
+};
 
 const EXAMPLE: &str = "crates/strait/examples/orders";
 
-/// Runs the example on one shape of the memory backend, and has an independent script check what it left.
-pub(crate) fn check(steps: &mut Steps, shape: &str) -> Result<(), String> {
+/// Runs the example in process and in several processes, and has an independent script check what it left.
+pub(crate) fn check(steps: &mut Steps) -> Result<(), String> {
+    let mut build = shared("build");
+    steps.run("build of the example", build.args(["--example", "orders", "--bin", "log-server"]))?;
+    for shape in ["log", "queue"] {
+        in_process(steps, shape)?;
+    }
+    self_test(steps)?;
+    in_several(steps)
+}
+
+/// Runs it on one shape of the memory backend.
+fn in_process(steps: &mut Steps, shape: &str) -> Result<(), String> {
     let dump = env::temp_dir().join(format!("strait-orders-{shape}-{}", std::process::id()));
-    let mut run = cargo(["run", "--release", "--package", "strait", "--example", "orders", "--", "--json", "--dump"]);
-    run.arg(&dump).env("ORDERS_SHAPE", shape);
+    let mut run = Command::new(program("examples/orders"));
+    run.args(["--json", "--dump"]).arg(&dump).env("ORDERS_SHAPE", shape);
     let mut check = Command::new("python3");
     check.arg(format!("{EXAMPLE}/check.py")).arg(format!("{EXAMPLE}/data/orders-10000.csv")).arg(&dump);
     let outcome = steps
@@ -18,13 +32,17 @@ pub(crate) fn check(steps: &mut Steps, shape: &str) -> Result<(), String> {
     outcome
 }
 
-/// Runs the example in several processes that share a log, of which one is killed, one frozen and one told to stop.
-pub(crate) fn processes(steps: &mut Steps) -> Result<(), String> {
-    let mut server = cargo(["build", "--release", "--package", "strait-testkit", "--features", "served"]);
-    steps.run("build of the log server", server.args(["--bin", "log-server"]))?;
-    let release = target().join("release");
+/// Shows that the script finds what is wrong.
+fn self_test(steps: &mut Steps) -> Result<(), String> {
+    let mut command = Command::new("python3");
+    command.arg(format!("{EXAMPLE}/check.py")).arg("--self-test");
+    steps.run("self-test of the checker", &mut command)
+}
+
+/// Runs it in several processes that share a log, of which one is killed, one frozen and one told to stop.
+fn in_several(steps: &mut Steps) -> Result<(), String> {
     let mut run = Command::new("python3");
-    run.arg(format!("{EXAMPLE}/processes.py")).arg(release.join("examples/orders")).arg(release.join("log-server"));
+    run.arg(format!("{EXAMPLE}/processes.py")).arg(program("examples/orders")).arg(program("log-server"));
     steps.run("orders in several processes", run.arg(format!("{EXAMPLE}/data/orders-10000.csv")))
 }
 
@@ -35,18 +53,7 @@ pub(crate) fn killed(
     variables: impl Iterator<Item = (&'static str, String)>,
 ) -> Result<(), String> {
     let mut run = Command::new("python3");
-    run.arg(format!("{EXAMPLE}/killed.py")).arg(target().join("debug/examples/orders"));
+    run.arg(format!("{EXAMPLE}/killed.py")).arg(program("examples/orders"));
     run.args([&format!("{EXAMPLE}/data/orders-10000.csv"), "2000", &format!("{EXAMPLE}/{service}")]);
     steps.run(&format!("orders on {service}, a process killed"), run.envs(variables))
-}
-
-fn target() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from)
-}
-
-/// Shows that the script finds what is wrong.
-pub(crate) fn self_test(steps: &mut Steps) -> Result<(), String> {
-    let mut command = Command::new("python3");
-    command.arg(format!("{EXAMPLE}/check.py")).arg("--self-test");
-    steps.run("self-test of the checker", &mut command)
 }

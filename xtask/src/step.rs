@@ -1,16 +1,19 @@
-use std::{env, ffi::OsStr, process::Command, time::Instant};
+use std::{
+    fmt, fs,
+    process::Command,
+    time::{Duration, Instant},
+};
 
-/// The cargo that runs this, with these arguments.
-pub(crate) fn cargo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments);
-    command
-}
-
-/// Runs one step after the other, and says how long each took.
+/// Runs one step after the other. Prints as a table of what each took.
 #[derive(Debug, Default)]
-pub(crate) struct Steps {
-    count: usize,
+pub(crate) struct Steps(Vec<Step>);
+
+#[derive(Debug)]
+struct Step {
+    name: String,
+    elapsed: Duration,
+    /// Of its processes and all that they waited for, where the system tells.
+    processor: Option<Duration>,
 }
 
 impl Steps {
@@ -24,11 +27,60 @@ impl Steps {
 
     /// Runs a step that is no command.
     pub(crate) fn check(&mut self, name: &str, step: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
-        self.count += 1;
-        eprintln!("== {}. {name}", self.count);
-        let start = Instant::now();
+        eprintln!("== {}. {name}", self.0.len() + 1);
+        let (start, used) = (Instant::now(), processor_time());
         let outcome = step().map_err(|reason| format!("{name} failed: {reason}"));
-        eprintln!("== {name}: {:.0} s", start.elapsed().as_secs_f64());
+        let elapsed = start.elapsed();
+        eprintln!("== {name}: {:.0} s", elapsed.as_secs_f64());
+        let processor = processor_time().zip(used).map(|(now, before)| now.saturating_sub(before));
+        self.0.push(Step { name: name.to_owned(), elapsed, processor });
         outcome
+    }
+}
+
+impl fmt::Display for Steps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = |name: &str, elapsed: Duration, processor: Option<Duration>| {
+            let processor = processor.map_or_else(|| "-".to_owned(), |time| format!("{:.0}", time.as_secs_f64()));
+            writeln!(f, "{name:<56} {:>8.0} {processor:>10}", elapsed.as_secs_f64())
+        };
+        for step in &self.0 {
+            line(&step.name, step.elapsed, step.processor)?;
+        }
+        line("all", self.0.iter().map(|step| step.elapsed).sum(), self.0.iter().map(|step| step.processor).sum())?;
+        write!(f, "{:<56} {:>8} {:>10}", "", "seconds", "processor")
+    }
+}
+
+/// What the children of this process that have ended have used of the processors, as Linux counts it: in hundredths.
+fn processor_time() -> Option<Duration> {
+    children(&fs::read_to_string("/proc/self/stat").ok()?)
+}
+
+/// The 16th and 17th field of `/proc/PID/stat`. The second is a name, in parentheses, and may have any character in it.
+fn children(stat: &str) -> Option<Duration> {
+    let mut fields = stat.rsplit_once(')')?.1.split_ascii_whitespace().skip(13);
+    let mut ticks = || fields.next()?.parse::<u64>().ok();
+    Some(Duration::from_millis((ticks()? + ticks()?) * 10))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processor_time_is_that_of_the_children() {
+        let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 1 2 3 4 100 200 1500 250 20 0 1 0 9";
+        assert_eq!(children(stat), Some(Duration::from_millis(17_500)));
+        assert_eq!(children("7 (a) S 1 7"), None);
+    }
+
+    #[test]
+    fn a_step_that_fails_is_named_and_in_the_table() {
+        let mut steps = Steps::default();
+        assert_eq!(steps.check("first", || Ok(())), Ok(()));
+        assert_eq!(steps.check("second", || Err("why".to_owned())), Err("second failed: why".to_owned()));
+        let table = steps.to_string();
+        assert!(table.contains("first") && table.contains("second"), "{table}");
     }
 }

@@ -1,6 +1,6 @@
 //! Faults that are planted in the real code, so that each conformance case can be shown to fail.
 //!
-//! They exist only in builds with `--cfg strait_faults`, which nothing but `cargo xtask test` sets; everywhere else
+//! They exist only in builds with `--cfg strait_faults`, which nothing but `xtask/planted.sh` sets; everywhere else
 //! [`planted!`](crate::planted) is the constant `false`.
 
 /// Whether the fault `$name` is planted in this process.

@@ -1,14 +1,12 @@
-//! `proof`: shows that every conformance case can fail.
+//! Shows that every conformance case can fail.
 //!
 //! Each case names a fault, which [`planted!`](strait_core::planted) marks in the real code. With it, the case is to fail
 //! on some shape of the memory backend; without it, it is to hold on all. A fault is for a whole process, so that each
-//! run of a case is one. Needs a build with `--cfg strait_faults`; `cargo xtask test` makes it.
-
-#![allow(clippy::print_stdout, reason = "a program whose result is a table")]
+//! run of a case is one: this program again. Needs a build with `--cfg strait_faults`; `cargo xtask test` makes it.
 
 use std::{
-    env, panic,
-    process::{Command, ExitCode, Stdio},
+    env,
+    process::{Command, Stdio},
     sync::{
         Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -31,30 +29,9 @@ enum End {
     Hung,
 }
 
-fn main() -> ExitCode {
-    if !cfg!(strait_faults) {
-        println!("no faults are planted in this build: it needs --cfg strait_faults");
-        return ExitCode::FAILURE;
-    }
-    let arguments: Vec<String> = env::args().skip(1).collect();
-    match &arguments[..] {
-        [rig, case] => {
-            run_one(rig, case);
-            ExitCode::SUCCESS
-        }
-        _ => prove(),
-    }
-}
-
-/// The process that runs one case.
-fn run_one(rig: &str, case: &str) {
-    panic::set_hook(Box::new(|_| {})); // it is to fail, without a word
-    let (_, rig) = RIGS.into_iter().find(|(name, _)| *name == rig).expect("called by the other process");
-    let case = CASES.iter().find(|known| known.name() == case).expect("called by the other process");
-    run(rig, *case);
-}
-
-fn prove() -> ExitCode {
+#[test]
+#[cfg_attr(not(strait_faults), ignore = "needs a build with --cfg strait_faults")]
+fn every_planted_fault_fails_its_case() {
     let next = AtomicUsize::new(0);
     let lines = Mutex::new(vec![None; CASES.len()]);
     thread::scope(|scope| {
@@ -74,8 +51,18 @@ fn prove() -> ExitCode {
         failed += usize::from(!proven);
         println!("{} {:<62} {:<32} {text}", if proven { "ok    " } else { "FAILED" }, case.name(), case.fault());
     }
-    println!("{} passed, {failed} failed", CASES.len() - failed);
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    assert_eq!(failed, 0, "cases out of {} are not proven", CASES.len());
+}
+
+/// What the other processes run.
+#[test]
+#[ignore = "runs one case, which the proof names"]
+fn one_case() {
+    let named = |variable| env::var(variable).expect("the proof sets it");
+    let (rig, case) = (named("STRAIT_RIG"), named("STRAIT_CASE"));
+    let (_, rig) = RIGS.into_iter().find(|(name, _)| *name == rig).expect("the proof knows it");
+    let case = CASES.iter().find(|known| known.name() == case).expect("the proof knows it");
+    run(rig, *case);
 }
 
 /// Whether a case holds without its fault and fails with it, and where.
@@ -94,7 +81,8 @@ fn prove_one(case: Case) -> (bool, String) {
 
 fn execute(rig: &str, case: Case, fault: Option<&str>) -> End {
     let mut command = Command::new(env::current_exe().expect("it runs"));
-    command.args([rig, case.name()]).env("STRAIT_FAULT", fault.unwrap_or_default());
+    command.args(["one_case", "--exact", "--ignored"]).env("STRAIT_FAULT", fault.unwrap_or_default());
+    command.env("STRAIT_RIG", rig).env("STRAIT_CASE", case.name()).env("RUST_BACKTRACE", "0");
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it is there");
     let deadline = Instant::now() + LIMIT;
     loop {
