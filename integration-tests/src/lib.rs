@@ -2,6 +2,8 @@
 //! those backends that are elsewhere.
 
 #[cfg(feature = "services")]
+pub mod again;
+#[cfg(feature = "services")]
 pub mod emulators;
 #[cfg(feature = "services")]
 pub mod frozen;

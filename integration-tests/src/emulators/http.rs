@@ -4,11 +4,20 @@ use std::{
     time::Duration,
 };
 
-/// Puts a body, which may be empty, to a path, as creating a bucket takes; panics if that is not answered by 200 or 201.
+/// Puts a body, which may be empty, to a path, as creating a bucket takes. Asks again what is not answered in time.
+///
+/// # Panics
+///
+/// If it is not answered by 200 or 201, or by 409 when it was asked before.
 pub(crate) fn create(server: SocketAddr, path: &str, headers: &str, body: &str) {
-    let answer = put(server, path, headers, body).unwrap_or_else(|error| panic!("{server} does not answer: {error}"));
-    let head = answer.lines().next().unwrap_or_default();
-    assert!(head.contains(" 200 ") || head.contains(" 201 "), "not created: {head}");
+    let created = |line: &str, codes: &[&str]| codes.iter().any(|code| line.contains(code));
+    match put(server, path, headers, body) {
+        Ok(line) => assert!(created(&line, &[" 200 ", " 201 "]), "not created: {line}"),
+        Err(_) => match put(server, path, headers, body) {
+            Ok(line) => assert!(created(&line, &[" 200 ", " 201 ", " 409 "]), "not created: {line}"),
+            Err(error) => panic!("{server} does not answer: {error}"),
+        },
+    }
 }
 
 fn put(server: SocketAddr, path: &str, headers: &str, body: &str) -> std::io::Result<String> {

@@ -4,6 +4,7 @@
 
 mod network;
 mod opening;
+mod patient;
 mod stores;
 
 /// The suite on LocalStack's S3.

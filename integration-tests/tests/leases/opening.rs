@@ -1,3 +1,4 @@
+use integration_tests::again::again;
 use strait_config::Secret;
 use strait_core::ErrorKind;
 use strait_leases::{Credentials, Options, open};
@@ -6,7 +7,7 @@ use crate::stores::Store;
 
 /// The kind of an error, and all that it prints.
 async fn refusal(url: &str, options: &Options) -> (ErrorKind, String) {
-    let error = open(url, options).await.expect_err("it cannot be opened");
+    let error = again(|| open(url, options)).await.expect_err("it cannot be opened");
     (error.kind(), format!("{error} {error:?} {options:?}"))
 }
 

@@ -1,9 +1,17 @@
 use std::{net::SocketAddr, sync::Arc, sync::OnceLock, time::Duration};
 
-use integration_tests::emulators::{Azurite, LocalStack};
+use integration_tests::{
+    again::again,
+    emulators::{Azurite, LocalStack},
+};
 use strait_config::Secret;
 use strait_kit::RowStore;
 use strait_leases::{Credentials, Options, open, suite::Handles};
+
+use crate::patient::Patient;
+
+/// How long a call may take, since many tests share an emulator, and a machine with much else.
+pub(crate) const LONG: Duration = Duration::from_mins(1);
 
 /// A bucket or a container on an emulator.
 #[derive(Clone, Debug)]
@@ -42,8 +50,7 @@ impl Store {
             (format!("http://{at}"), "test", "hunter2")
         };
         Options {
-            // Long, since twelve cases share an emulator, and a machine with much else.
-            timeout: Duration::from_mins(1),
+            timeout: LONG,
             endpoint: Some(endpoint),
             region: Some("us-east-1".to_owned()),
             credentials: Some(Credentials { name: name.to_owned(), secret: Secret::new(secret) }),
@@ -51,8 +58,15 @@ impl Store {
         }
     }
 
+    /// A handle for what is not to fail.
     pub(crate) async fn open(&self) -> Arc<dyn RowStore> {
-        open(&self.url, &self.options(self.server)).await.unwrap()
+        Arc::new(Patient(self.open_at(self.server, LONG).await))
+    }
+
+    /// A handle at its address, or at that of a proxy before it, whose calls take so long at most, and which asks once.
+    pub(crate) async fn open_at(&self, at: SocketAddr, timeout: Duration) -> Arc<dyn RowStore> {
+        let options = Options { timeout, ..self.options(at) };
+        again(|| open(&self.url, &options)).await.unwrap()
     }
 }
 
