@@ -1,7 +1,7 @@
 //! A process that consumes and that a test can kill.
 
 use strait_core::{Budget, Guarantees, Result};
-use strait_kit::{Keeping, Leased, Queue};
+use strait_kit::{LeaseTerms, Leased, Queue};
 use tokio::sync::watch;
 
 /// Ends a process: see [`Mortal`].
@@ -47,8 +47,8 @@ impl<Q: Queue> Queue for Mortal<Q> {
         self.inner.guarantees()
     }
 
-    fn keeping(&self) -> Keeping {
-        self.inner.keeping()
+    fn lease_terms(&self) -> LeaseTerms {
+        self.inner.lease_terms()
     }
 
     fn counts_deliveries(&self) -> bool {

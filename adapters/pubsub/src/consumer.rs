@@ -9,7 +9,7 @@ use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{
     AcknowledgeRequest, ModifyAckDeadlineRequest, PullRequest, PullResponse, ReceivedMessage,
 };
 use strait_core::{Budget, Error, ErrorKind, Guarantees, Ordering, Origin, Result};
-use strait_kit::{Keeping, Leased, Queue, QueueConsumer, QueueSettings};
+use strait_kit::{LeaseTerms, Leased, Queue, QueueConsumer, QueueSettings};
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -232,7 +232,7 @@ fn leased(wire: ReceivedMessage) -> Option<Leased<AckId>> {
     if let Some(time) = message.publish_time.and_then(|time| SystemTime::try_from(time).ok()) {
         origin = origin.with_stored_at(time);
     }
-    Some(Leased { message: codec::decode(message), handle: AckId(wire.ack_id.into()), origin, grant: None })
+    Some(Leased { message: codec::decode(message), handle: AckId(wire.ack_id.into()), origin })
 }
 
 impl fmt::Debug for PubSubQueue {
@@ -253,8 +253,8 @@ impl Queue for PubSubQueue {
         }
     }
 
-    fn keeping(&self) -> Keeping {
-        Keeping::Ours { lease: self.terms.lease, longest: self.options.longest }
+    fn lease_terms(&self) -> LeaseTerms {
+        LeaseTerms { lease: self.terms.lease, longest: self.options.longest }
     }
 
     fn counts_deliveries(&self) -> bool {

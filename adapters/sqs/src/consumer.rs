@@ -10,7 +10,7 @@ use aws_sdk_sqs::types::{
 };
 use futures_util::{StreamExt as _, stream};
 use strait_core::{Budget, Error, ErrorKind, Guarantees, Origin, Position, Result};
-use strait_kit::{Keeping, Leased, Queue, QueueConsumer, QueueSettings};
+use strait_kit::{LeaseTerms, Leased, Queue, QueueConsumer, QueueSettings};
 
 use crate::{
     Client,
@@ -200,7 +200,7 @@ fn leased(wire: Wire) -> Option<Leased<Receipt>> {
         origin = origin.with_stored_at(time);
     }
     let message = codec::decode(wire.body.unwrap_or_default(), wire.message_attributes, group);
-    Some(Leased { message, handle: Receipt(Arc::new(wire.receipt_handle?)), origin, grant: None })
+    Some(Leased { message, handle: Receipt(Arc::new(wire.receipt_handle?)), origin })
 }
 
 /// A handle whose time is over is refused as a value that is wrong, and so is one more extension beyond 12 h.
@@ -226,8 +226,8 @@ impl Queue for SqsQueue {
         }
     }
 
-    fn keeping(&self) -> Keeping {
-        Keeping::Ours { lease: self.options.lease(), longest: self.options.longest() }
+    fn lease_terms(&self) -> LeaseTerms {
+        LeaseTerms { lease: self.options.lease(), longest: self.options.longest() }
     }
 
     fn counts_deliveries(&self) -> bool {

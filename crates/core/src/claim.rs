@@ -339,12 +339,13 @@ impl Grant {
         self.0.lose()
     }
 
-    /// Extends every claim to `until`, unless they ended before `now`. Returns whether they are still ours.
+    /// Extends every claim to `until`, unless they ended before `now`. An end only ever moves later: answers may overtake
+    /// each other. Returns whether they are still ours.
     pub fn renew(&self, until: Option<Instant>, now: Instant) -> bool {
         if self.state(|| now) == ClaimState::Lost {
             return false;
         }
-        self.0.until.store(nanos(until.map(Moment::from)), Release);
+        self.0.until.fetch_max(nanos(until.map(Moment::from)), AcqRel);
         true
     }
 
@@ -406,6 +407,7 @@ mod tests {
         let claim = grant.claim(Token::default());
         assert_eq!(claim.state(|| start + SECOND), ClaimState::Held);
         assert!(grant.renew(Some(start + 4 * SECOND), start + SECOND));
+        assert!(grant.renew(Some(start + 3 * SECOND), start + SECOND), "what was sent earlier is answered later");
         assert_eq!(claim.state(|| start + 3 * SECOND), ClaimState::Held);
         assert!(!claim.start(|| start + 4 * SECOND));
         assert!(!grant.renew(Some(start + 9 * SECOND), start + SECOND), "an end that was seen is not undone");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use strait_core::{Budget, Consumer, Guarantees, Limits, Message, Ordering, Producer, Receipt, Result};
-use strait_kit::{Keeping, Leased, Queue, QueueConsumer, QueueSettings};
+use strait_kit::{LeaseTerms, Leased, Queue, QueueConsumer, QueueSettings};
 use tokio::{
     sync::Notify,
     time::{self, Instant},
@@ -176,8 +176,8 @@ impl Queue for MemoryQueue {
             .with_message_bytes(options.message_bytes)
     }
 
-    fn keeping(&self) -> Keeping {
-        Keeping::Ours { lease: self.shared.options.lease, longest: self.shared.options.longest }
+    fn lease_terms(&self) -> LeaseTerms {
+        LeaseTerms { lease: self.shared.options.lease, longest: self.shared.options.longest }
     }
 
     fn counts_deliveries(&self) -> bool {

@@ -44,7 +44,6 @@ impl Stored {
             handle: Handle { place, number: self.number, delivery: self.deliveries },
             origin: Origin::new(self.number).with_redeliveries(self.deliveries - 1).with_stored_at(self.at),
             message: self.message.clone(),
-            grant: None,
         }
     }
 }

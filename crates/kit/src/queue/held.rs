@@ -1,9 +1,9 @@
 use std::{
-    mem,
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
-use strait_core::{Claim, ClaimState, Moment, Origin, Token, planted};
+use strait_core::{Claim, ClaimState, Key, Moment, Token, planted};
 
 use super::{
     Leased,
@@ -12,8 +12,8 @@ use super::{
 
 /// What is in hand.
 ///
-/// No calls and no clock: the consumer brings what was leased, the keeper asks what is due. Messages of one key are
-/// looked for only when one of them is lost or given back, which is rare.
+/// No calls and no clock: the consumer brings what was leased, the tasks that renew and release ask what is due. Messages
+/// of one key are looked for only when one of them is lost or released, which is rare.
 pub(super) struct Held<H> {
     leases: Leases<H>,
     /// Whether order by key is kept, so that the claims of a key stand and fall together.
@@ -30,14 +30,29 @@ pub(super) struct Named {
     turn: u32,
 }
 
-/// What the keeper found.
+impl Named {
+    /// The number of its delivery: they count.
+    pub(super) fn entry(&self) -> u64 {
+        self.token.entry
+    }
+}
+
+/// What a sweep found.
 pub(super) struct Findings<H> {
-    /// To be released, in this order.
-    pub(super) release: Vec<H>,
-    /// How many claims were found lost.
-    pub(super) lost: usize,
+    /// To be released, in this order. Each stays in hand until that has an outcome.
+    pub(super) release: Vec<(Named, H)>,
     /// When the oldest of what is left was received.
     pub(super) oldest: Option<Instant>,
+}
+
+/// The first entry of each key, where something happened that the later entries of the key share.
+type Firsts = HashMap<Key, u64>;
+
+fn note(firsts: &mut Firsts, key: &Key, entry: u64) {
+    match firsts.get_mut(key) {
+        Some(first) => *first = entry.min(*first),
+        None => drop(firsts.insert(key.clone(), entry)),
+    }
 }
 
 impl<H: Clone> Held<H> {
@@ -48,37 +63,44 @@ impl<H: Clone> Held<H> {
     /// Whether this is a second delivery of a message in hand: then its handle replaces the one before, and it is not
     /// delivered. What has ended by `now` is not in hand, although it was when the second was asked for.
     pub(super) fn renew(&mut self, leased: &Leased<H>, term: &Term, now: Instant) -> bool {
-        let Some(token) = self.find(&leased.origin) else { return false };
+        let Some(token) = self.leases.find(leased.origin.position()) else { return false };
         let Some(lease) = self.leases.get_mut(token) else { return false };
-        if lease.grant.renew(term.until.map(Instant::from), now) && !planted!("second-delivery-handed-out") {
+        if lease.grant.renew(Some(term.until.into()), now) && !planted!("second-delivery-handed-out") {
             lease.again(leased.handle.clone(), term);
             return true;
         }
-        self.leases.remove(token); // lost to us meanwhile: this is a delivery of its own
+        self.leases.remove(token); // lost to us meanwhile, or released: this is a delivery of its own
         false
     }
 
     /// Takes in what was leased, and claims it. The message stays where it is: it is large to move.
     #[inline]
-    pub(super) fn enter(&mut self, leased: &mut Leased<H>, term: &Term) -> Claim {
+    pub(super) fn enter(&mut self, leased: &Leased<H>, term: &Term) -> Claim {
         let key = if self.ordered { leased.message.key.clone() } else { None };
         let position = leased.origin.position().clone();
-        self.leases.add(leased.handle.clone(), leased.grant.take(), key, position, term)
+        self.leases.add(leased.handle.clone(), key, position, term)
     }
 
-    fn find(&self, origin: &Origin) -> Option<Token> {
-        self.leases.iter().find(|(_, lease)| lease.position == *origin.position()).map(|(token, _)| token)
-    }
-
-    /// The handle of a claim that is ours at `now`. If it has ended, the later ones of its key are lost with it.
-    #[inline]
-    pub(super) fn handle(&self, token: Token, now: Moment) -> Option<(Named, H)> {
-        let lease = self.leases.get(token)?;
-        if lease.grant.state_at(now) == ClaimState::Lost {
-            self.lose_behind(token);
-            return None;
+    /// The handles of the claims that are ours at `now`, and which each token names. Where one has ended, the later ones of
+    /// its key are lost with it.
+    pub(super) fn handles(&self, tokens: &[Token], now: Moment) -> (Vec<Option<Named>>, Vec<H>) {
+        let (mut named, mut handles) = (Vec::with_capacity(tokens.len()), Vec::with_capacity(tokens.len()));
+        let mut lost = Firsts::new();
+        for token in tokens {
+            let found = self.leases.get(*token);
+            let held = found.filter(|lease| lease.grant.state_at(now) != ClaimState::Lost);
+            named.push(held.map(|lease| Named { token: *token, turn: lease.turn }));
+            match held {
+                Some(lease) => handles.push(lease.handle()),
+                None => {
+                    if let Some(key) = found.and_then(|lease| lease.key.as_ref()) {
+                        note(&mut lost, key, token.entry);
+                    }
+                }
+            }
         }
-        Some((Named { token, turn: lease.turn }, lease.handle()))
+        self.lose_behind(&lost);
+        (named, handles)
     }
 
     /// Whether it has another handle by now.
@@ -93,71 +115,107 @@ impl<H: Clone> Held<H> {
         self.leases.settle(named.token);
     }
 
-    /// The provider took it away. The later claims of its key are lost with it. Returns how many are.
-    pub(super) fn lose(&mut self, named: Named) -> usize {
-        if self.is_replaced(named) { 0 } else { self.give_up(named.token) }
-    }
-
-    fn give_up(&mut self, token: Token) -> usize {
-        let Some(lease) = self.leases.get_mut(token) else { return 0 };
-        lease.gone = true;
-        let own = usize::from(lease.grant.lose());
-        own + self.lose_behind(token)
-    }
-
-    /// Loses the claims of the same key that came later. They are still leased, and will be released.
-    fn lose_behind(&self, token: Token) -> usize {
-        let Some(key) = self.leases.get(token).and_then(|lease| lease.key.as_ref()) else { return 0 };
-        if planted!("lost-key-mates-kept") {
-            return 0;
+    /// The provider took these away. The later claims of their keys are lost with them.
+    pub(super) fn lose(&mut self, all: impl IntoIterator<Item = Named>) {
+        let mut firsts = Firsts::new();
+        for Named { token, turn } in all {
+            if let Some(lease) = self.leases.get_mut(token).filter(|lease| lease.turn == turn) {
+                give_up(token, lease, &mut firsts);
+            }
         }
-        let behind =
-            self.leases.iter().filter(|(other, lease)| other.entry > token.entry && lease.key.as_ref() == Some(key));
-        behind.filter(|(_, lease)| lease.grant.lose()).count()
+        self.lose_behind(&firsts);
+    }
+
+    /// Loses the claims that came later than the first of their key. They are still leased, and will be released.
+    fn lose_behind(&self, firsts: &Firsts) {
+        if firsts.is_empty() || planted!("lost-key-mates-kept") {
+            return;
+        }
+        for (token, lease) in self.leases.iter() {
+            let first = lease.key.as_ref().and_then(|key| firsts.get(key));
+            if first.is_some_and(|first| *first < token.entry) {
+                lease.grant.lose();
+            }
+        }
     }
 
     /// Finds what ended by itself, and what nobody holds any more. The latter is released oldest first, and of a key
     /// only once nothing before it is in hand.
     pub(super) fn sweep(&mut self, now: Instant) -> Findings<H> {
-        let ended: Vec<Token> = self
-            .leases
-            .iter()
-            .filter(|(_, lease)| !lease.gone && lease.grant.until().is_some_and(|until| until <= now))
-            .map(|(token, _)| token)
-            .collect();
-        let mut lost: usize = ended.into_iter().map(|token| self.give_up(token)).sum();
-
-        let mut idle: Vec<Token> = self
-            .leases
-            .iter()
-            .filter(|(_, lease)| lease.grant.is_idle() && !planted!("dropped-claim-kept"))
-            .map(|(token, _)| token)
-            .collect();
-        idle.sort_unstable_by_key(|token| token.entry);
-        let mut release = Vec::new();
-        for token in idle {
-            let Some(lease) = self.leases.get(token) else { continue };
-            if lease.gone && !self.release_lost {
-                self.leases.remove(token);
-            } else if !self.is_behind(token, lease) {
-                lost += self.lose_behind(token);
-                release.extend(self.leases.remove(token));
+        let mut firsts = Firsts::new();
+        for (token, lease) in self.leases.iter_mut() {
+            if !lease.gone && lease.grant.until().is_some_and(|until| until <= now) {
+                give_up(token, lease, &mut firsts);
             }
         }
+        let mut release = self.idle(now);
+        for (Named { token, .. }, _) in &release {
+            if let Some(lease) = self.leases.get(*token) {
+                lease.grant.lose();
+                if let Some(key) = &lease.key {
+                    note(&mut firsts, key, token.entry);
+                }
+            }
+        }
+        self.lose_behind(&firsts);
         if planted!("release-newest-first") {
             release.reverse();
         }
         let oldest = self.leases.iter().map(|(_, lease)| lease.received).min();
-        Findings { release, lost, oldest }
+        Findings { release, oldest }
     }
 
-    /// Whether an earlier message of its key is in hand.
-    fn is_behind(&self, token: Token, lease: &Lease<H>) -> bool {
-        let Some(key) = &lease.key else { return false };
-        let before = |(other, lease): (Token, &Lease<H>)| {
-            other.entry < token.entry && lease.key.as_ref() == Some(key) && (self.release_lost || !lease.gone)
+    /// What nobody holds any more, oldest first. Forgets what there is nothing to release of.
+    fn idle(&mut self, now: Instant) -> Vec<(Named, H)> {
+        let idle = |lease: &Lease<H>| {
+            lease.grant.is_idle() && lease.retry.is_none_or(|retry| retry <= now) && !planted!("dropped-claim-kept")
         };
-        self.leases.iter().any(before)
+        let mut found: Vec<Token> =
+            self.leases.iter().filter(|(_, lease)| idle(lease)).map(|(token, _)| token).collect();
+        if found.is_empty() {
+            return Vec::new();
+        }
+        if !self.release_lost {
+            found.retain(|token| {
+                let gone = self.leases.get(*token).is_some_and(|lease| lease.gone);
+                if gone {
+                    self.leases.remove(*token);
+                }
+                !gone
+            });
+        }
+        found.sort_unstable_by_key(|token| token.entry);
+        let mut before = Firsts::new();
+        for (token, lease) in self.leases.iter() {
+            if let Some(key) = lease.key.as_ref().filter(|_| (self.release_lost || !lease.gone) && !idle(lease)) {
+                note(&mut before, key, token.entry);
+            }
+        }
+        let turn = |token: Token| {
+            let lease = self.leases.get(token)?;
+            let first = lease.key.as_ref().and_then(|key| before.get(key));
+            let is_behind = first.is_some_and(|first| *first < token.entry);
+            (!is_behind).then(|| (Named { token, turn: lease.turn }, lease.handle()))
+        };
+        found.into_iter().filter_map(turn).collect()
+    }
+
+    /// It was released, or is nobody's to release any more.
+    pub(super) fn released(&mut self, Named { token, turn }: Named) {
+        if self.leases.get(token).is_some_and(|lease| lease.turn == turn) {
+            self.leases.remove(token);
+        }
+    }
+
+    /// Releasing it failed. That is tried again after a pause that grows, for as long as it is leased.
+    pub(super) fn not_released(&mut self, named: Named, now: Instant, first: Duration, longest: Duration) {
+        let Some(lease) = self.named(named) else { return };
+        if lease.gone {
+            self.leases.remove(named.token);
+        } else {
+            lease.failures = if lease.retry.is_some() { lease.failures + 1 } else { 0 };
+            lease.retry = Some(now + pause(lease.failures, first, longest));
+        }
     }
 
     /// What is to be extended at `now`: held, due, and not longer in hand than `longest`. It is due again at `again`,
@@ -178,21 +236,22 @@ impl<H: Clone> Held<H> {
         named.collect()
     }
 
-    /// It was extended. Returns how many claims are lost, if it came too late. An answer that comes after that of a later
-    /// extension changes nothing.
-    pub(super) fn extended(&mut self, named: Named, until: Instant, now: Instant, due: Instant) -> usize {
-        let Some(lease) = self.named(named) else { return 0 };
+    /// It was extended. An answer that comes after that of a later extension changes nothing. Returns whether it is still
+    /// ours: it may have come too late.
+    #[must_use]
+    pub(super) fn extended(&mut self, named: Named, until: Instant, now: Instant, due: Instant) -> bool {
+        let Some(lease) = self.named(named) else { return true };
         if lease.grant.until().is_some_and(|later| until <= later) {
-            return 0;
+            return true;
         }
         (lease.due, lease.failures) = (due, 0);
-        if lease.grant.renew(Some(until), now) { 0 } else { self.give_up(named.token) }
+        lease.grant.renew(Some(until), now)
     }
 
     /// Extending it failed for now. It is tried again after a pause that grows.
     pub(super) fn not_extended(&mut self, named: Named, now: Instant, first: Duration, longest: Duration) {
         if let Some(lease) = self.named(named) {
-            lease.due = now + first.saturating_mul(1 << lease.failures.min(16)).min(longest);
+            lease.due = now + pause(lease.failures, first, longest);
             lease.failures += 1;
         }
     }
@@ -201,41 +260,91 @@ impl<H: Clone> Held<H> {
         self.leases.get_mut(token).filter(|lease| lease.turn == turn)
     }
 
-    /// Gives up everything, and returns what is still ours at `now`, oldest first. What has ended may be somebody else's
-    /// by now, and on some providers giving it back would take it from them.
-    pub(super) fn drain(&mut self, now: Instant) -> Vec<H> {
-        let leases = mem::replace(&mut self.leases, Leases::new());
-        let ended = |lease: &Lease<H>| lease.gone || lease.grant.until().is_some_and(|until| now >= until);
-        let mut held: Vec<_> = leases.iter().filter(|(_, lease)| self.release_lost || !ended(lease)).collect();
-        held.sort_unstable_by_key(|(token, _)| token.entry);
-        held.into_iter().map(|(_, lease)| lease.handle()).collect()
+    /// Loses every claim: what is left is to be released.
+    pub(super) fn lose_all(&self) {
+        for (_, lease) in self.leases.iter() {
+            lease.grant.lose();
+        }
     }
+
+    /// What is to be released at a close, oldest first, from behind `entry` on: so many at most. They stay in hand until
+    /// that has an outcome. What has ended by `now` is forgotten: it may be somebody else's, and on some providers
+    /// releasing it would take it from them.
+    pub(super) fn left_behind(&mut self, entry: u64, most: usize, now: Instant) -> Vec<(Named, H)> {
+        let ended = |lease: &Lease<H>| lease.gone || lease.grant.until().is_some_and(|until| now >= until);
+        let tokens = |leases: &Leases<H>, meant: &dyn Fn(Token, &Lease<H>) -> bool| -> Vec<Token> {
+            leases.iter().filter(|(token, lease)| meant(*token, lease)).map(|(token, _)| token).collect()
+        };
+        if !self.release_lost {
+            for token in tokens(&self.leases, &|_, lease| ended(lease)) {
+                self.leases.remove(token);
+            }
+        }
+        let mut left = tokens(&self.leases, &|token, _| token.entry > entry);
+        left.sort_unstable_by_key(|token| token.entry);
+        left.truncate(most);
+        let named = |token| self.leases.get(token).map(|lease| (Named { token, turn: lease.turn }, lease.handle()));
+        left.into_iter().filter_map(named).collect()
+    }
+}
+
+/// Marks what is leased to us no longer, and loses its claim.
+fn give_up<H>(token: Token, lease: &mut Lease<H>, firsts: &mut Firsts) {
+    lease.gone = true;
+    lease.grant.lose();
+    if let Some(key) = &lease.key {
+        note(firsts, key, token.entry);
+    }
+}
+
+/// How long to wait after so many failures before the last.
+fn pause(failures: u32, first: Duration, longest: Duration) -> Duration {
+    first.saturating_mul(1 << failures.min(16)).min(longest)
 }
 
 #[cfg(test)]
 mod tests {
-    use strait_core::{Grant, Key, Message};
+    use strait_core::{Message, Origin};
 
     use super::*;
+
+    const HOUR: Duration = Duration::from_secs(60 * 60);
+
+    fn hold(held: &mut Held<&'static str>, name: &'static str, key: &str, now: Instant) -> Claim {
+        let message = Message::new(name).with_key(Key::new(key).expect("it is one"));
+        let leased = Leased { message, handle: name, origin: Origin::new(name) };
+        held.enter(&leased, &Term { received: now, until: (now + HOUR).into(), due: now })
+    }
+
+    fn named(held: &Held<&'static str>, claim: &Claim) -> Named {
+        held.handles(&[claim.token()], Instant::now().into()).0[0].expect("it is held")
+    }
+
+    /// What a sweep finds is released at once.
+    fn release(held: &mut Held<&'static str>, now: Instant) -> Vec<&'static str> {
+        let found = held.sweep(now).release;
+        for (named, _) in &found {
+            held.released(*named);
+        }
+        found.into_iter().map(|(_, handle)| handle).collect()
+    }
 
     /// Three messages of a key and one of another, the first lost, all claims dropped: what is released, round by round.
     fn released(release_lost: bool) -> Vec<&'static str> {
         let now = Instant::now();
         let mut held = Held::new(true, release_lost);
-        let mut enter = |name: &'static str, key| {
-            let message = Message::new(name).with_key(Key::new(key).expect("it is one"));
-            let grant = Some(Grant::new(None, None));
-            let mut leased = Leased { message, handle: name, origin: Origin::new(name), grant };
-            held.enter(&mut leased, &Term { received: now, until: None, due: now })
-        };
+        let mut enter = |name, key| hold(&mut held, name, key, now);
         let claims = [enter("a1", "a"), enter("a2", "a"), enter("b1", "b"), enter("a3", "a")];
-        assert_eq!(held.give_up(claims[0].token()), 3, "the claims of a key are lost together");
+        let first = named(&held, &claims[0]);
+        held.lose([first]);
+        let states = claims.each_ref().map(|claim| claim.state(|| now) == ClaimState::Lost);
+        assert_eq!(states, [true, true, false, true], "the claims of a key are lost together");
         let [first, rest @ ..] = claims;
         drop(rest);
-        let mut all = held.sweep(now).release;
+        let mut all = release(&mut held, now);
         drop(first); // its handler ends last
         all.push("then");
-        all.extend(held.sweep(now).release);
+        all.extend(release(&mut held, now));
         all
     }
 
@@ -243,5 +352,42 @@ mod tests {
     fn what_was_lost_is_released_in_its_turn_only_where_that_is_asked_for() {
         assert_eq!(released(false), ["a2", "b1", "a3", "then"]);
         assert_eq!(released(true), ["b1", "then", "a1", "a2", "a3"]);
+    }
+
+    #[test]
+    fn what_could_not_be_released_stays_and_what_is_behind_it_waits() {
+        let now = Instant::now();
+        let mut held = Held::new(true, false);
+        drop([hold(&mut held, "a1", "a", now), hold(&mut held, "b1", "b", now)]);
+        let found = held.sweep(now).release;
+        let second = Duration::from_secs(1);
+        for ((named, _), name) in found.iter().zip(["a1", "b1"]) {
+            if name == "a1" { held.not_released(*named, now, second, HOUR) } else { held.released(*named) }
+        }
+        drop(hold(&mut held, "a2", "a", now));
+        assert_eq!(release(&mut held, now), [""; 0], "a2 waits for a1, and a1 for its pause");
+        assert_eq!(release(&mut held, now + second), ["a1", "a2"]);
+        assert!(held.left_behind(0, 9, now).is_empty());
+    }
+
+    #[test]
+    fn everything_is_known_to_a_close_until_it_is_released() {
+        let now = Instant::now();
+        let mut held = Held::new(true, false);
+        let claims = [hold(&mut held, "a1", "a", now), hold(&mut held, "b1", "b", now)];
+        let names = |found: &[(Named, &'static str)]| found.iter().map(|(_, name)| *name).collect::<Vec<_>>();
+        let [first, second] = claims;
+        drop(first);
+        let under_way = held.sweep(now).release;
+        assert_eq!(names(&under_way), ["a1"]);
+        held.lose_all();
+        assert_eq!(second.state(|| now), ClaimState::Lost);
+        let found = held.left_behind(0, 9, now);
+        assert_eq!(names(&found), ["a1", "b1"]);
+        assert_eq!(names(&held.left_behind(0, 1, now)), ["a1"], "as many as are asked for");
+        assert_eq!(names(&held.left_behind(found[0].0.entry(), 9, now)), ["b1"], "what is behind that");
+        held.released(found[0].0);
+        assert_eq!(names(&held.left_behind(0, 9, now)), ["b1"], "a close that was broken off goes on");
+        assert_eq!(names(&held.left_behind(0, 9, now + HOUR)), [""; 0], "what has ended is nobody's to release");
     }
 }

@@ -2,15 +2,19 @@
 
 mod consumer;
 mod held;
-mod keeper;
 mod leases;
 mod polls;
+mod release;
+mod renewal;
+mod settings;
+mod shared;
 
 use std::{fmt::Debug, time::Duration};
 
-use strait_core::{Budget, Grant, Guarantees, Message, Origin, Result};
+use strait_core::{Budget, Guarantees, Message, Origin, Result};
 
-pub use consumer::{QueueConsumer, QueueSettings};
+pub use consumer::QueueConsumer;
+pub use settings::QueueSettings;
 
 /// The raw operations of a queue: messages are leased, and come back unless they are deleted in time.
 ///
@@ -24,8 +28,8 @@ pub trait Queue: Debug + Send + Sync + 'static {
     /// What it is, and what it promises.
     fn guarantees(&self) -> Guarantees;
 
-    /// Who extends the leases.
-    fn keeping(&self) -> Keeping;
+    /// How long leases last. The engine asks once.
+    fn lease_terms(&self) -> LeaseTerms;
 
     /// Whether [`Origin::redeliveries`] tells a second delivery from the first: then a second delivery of a message in
     /// hand is looked for only where it says so.
@@ -42,28 +46,21 @@ pub trait Queue: Debug + Send + Sync + 'static {
     /// Starts leases over. One outcome per handle, as for [`delete`](Self::delete).
     fn extend(&self, handles: &[Self::Handle]) -> impl Future<Output = Vec<Result<()>>> + Send;
 
-    /// Ends leases now, in the given order, so that the messages may be received again.
+    /// Ends leases now, in the given order, so that the messages may be received again. One outcome per handle, as for
+    /// [`delete`](Self::delete). The engine calls it for a hundred at most, and once at a time.
     fn release(&self, handles: &[Self::Handle]) -> impl Future<Output = Vec<Result<()>>> + Send;
 
     /// Disconnects. Called once, after everything was released.
     fn close(&self) -> impl Future<Output = Result<()>> + Send;
 }
 
-/// Who extends leases while a message is in hand.
+/// How long the leases of a [`Queue`] last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Keeping {
-    /// The engine does, at a third of the lease.
-    Ours {
-        /// How long a lease lasts.
-        lease: Duration,
-        /// How long a message may be held in all; then its lease runs out.
-        longest: Duration,
-    },
-    /// The provider's client does, and tells of losses through [`Leased::grant`].
-    Provider {
-        /// How long a message may be held in all.
-        longest: Duration,
-    },
+pub struct LeaseTerms {
+    /// How long a lease lasts, unless it is extended; the engine does that at a third of it.
+    pub lease: Duration,
+    /// How long a message may be held in all: from then on its lease is not extended.
+    pub longest: Duration,
 }
 
 /// A message and its lease.
@@ -75,6 +72,4 @@ pub struct Leased<H> {
     pub handle: H,
     /// Where it came from. Its position must tell messages apart: a second delivery of a message in hand is known by it.
     pub origin: Origin,
-    /// The grant, from an adapter that is told of losses and keeps a way to it; `None` lets the engine make one.
-    pub grant: Option<Grant>,
 }

@@ -181,6 +181,7 @@ macro_rules! each_case {
                 c07_a_drain_finishes_what_runs_and_gives_the_rest_back: "closing-gives-nothing-back",
                 c80_closing_while_settling_burying_and_waiting: "ack-before-handler",
                 c07_a_drain_that_takes_too_long_gives_up: "drains-too-long",
+                c07_a_close_gives_back_all_of_a_full_buffer: "forgotten-while-released",
             ;
             memory:
                 c86_memory_is_bounded_in_bytes: "unbounded-store",

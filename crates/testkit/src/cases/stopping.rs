@@ -3,12 +3,14 @@
 use std::{collections::HashSet, future::poll_fn, pin::pin, sync::Arc, task::Poll};
 
 use strait_core::ErrorKind;
-use strait_runtime::{DeadLetter, Outcome, Receiver, ReceiverSettings, Retry, Sender, SenderSettings, Worker};
+use strait_runtime::{
+    DeadLetter, Delivery, Outcome, Receiver, ReceiverSettings, Retry, Sender, SenderSettings, Worker,
+};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     Fault, Faults, FaultyConsumer, FaultyProducer, Join, Needs, Rig, Site,
-    stage::{PATIENCE, Stage, expect, message, millis, next, nothing, secs, take, take_sorted, text},
+    stage::{PATIENCE, Stage, expect, message, millis, next, nothing, secs, take, take_sorted, text, until},
 };
 
 /// Polls a future so many times, some time apart, and drops it then.
@@ -186,6 +188,29 @@ pub async fn c07_a_drain_finishes_what_runs_and_gives_the_rest_back(rig: &dyn Ri
     assert_eq!(done.len(), 20, "each once");
     nothing(&other, stage.can.lease * 2).await;
     assert_eq!(open.member.meter.counts().received, received, "it fetches nothing any more");
+    stage.settled().await;
+}
+
+/// A close with hundreds of messages in its buffer leaves none of them leased, also of those that are being released when
+/// it comes: others have them at once.
+pub async fn c07_a_close_gives_back_all_of_a_full_buffer(rig: &dyn Rig) {
+    let stage = Stage::new(rig).await;
+    let count = if stage.can.paused { 400 } else { 150 };
+    let faults = Faults::scripted();
+    stage.send((0..count).map(|number| message(&format!("k{number}-"), number))).await;
+    stage.holds(count).await;
+    let open = stage.open_as(Join::with(&faults), |settings| (settings.in_flight, settings.buffer) = (4, count)).await;
+    let running = [next(&open).await, next(&open).await, next(&open).await, next(&open).await];
+    until("all are in hand", || open.health().counts.buffered_messages == count as u64).await;
+    faults.always(Site::Release, Fault::Delay(millis(700)));
+    open.stop();
+    sleep(secs(1)).await; // what waited is being released
+    running.into_iter().for_each(Delivery::ack);
+    timeout(PATIENCE, open.close()).await.expect("it closes").unwrap();
+    let start = Instant::now();
+    let other = stage.open().await;
+    take(&other, count - 4).await;
+    assert!(start.elapsed() < stage.can.lease / 2, "after leases ran out: {:?}", start.elapsed());
     stage.settled().await;
 }
 

@@ -4,7 +4,7 @@ use std::sync::{
 };
 
 use strait_core::{Budget, ErrorKind, Guarantees, Message, Origin, Result};
-use strait_kit::{Keeping, Leased, Queue};
+use strait_kit::{LeaseTerms, Leased, Queue};
 
 use super::{Fault, Faults, Site, error, lost_answer};
 
@@ -51,8 +51,8 @@ impl<Q: Queue> FaultyQueue<Q> {
 
     fn number(&self, leased: Leased<Q::Handle>) -> Leased<Numbered<Q::Handle>> {
         let number = self.leases.fetch_add(1, Relaxed);
-        let Leased { message, handle, origin, grant } = leased;
-        Leased { message, handle: Numbered { handle, number }, origin, grant }
+        let Leased { message, handle, origin } = leased;
+        Leased { message, handle: Numbered { handle, number }, origin }
     }
 
     /// Takes away the first lease, and answers as `rest` does for the others.
@@ -86,8 +86,8 @@ impl<Q: Queue> Queue for FaultyQueue<Q> {
         self.inner.guarantees()
     }
 
-    fn keeping(&self) -> Keeping {
-        self.inner.keeping()
+    fn lease_terms(&self) -> LeaseTerms {
+        self.inner.lease_terms()
     }
 
     fn counts_deliveries(&self) -> bool {
@@ -107,7 +107,7 @@ impl<Q: Queue> Queue for FaultyQueue<Q> {
                 let old = self.old().clone();
                 if let Some((message, origin, handle)) = old {
                     let origin = origin.clone().with_redeliveries(origin.redeliveries() + 1);
-                    batch.push(Leased { message, handle, origin, grant: None });
+                    batch.push(Leased { message, handle, origin });
                 }
             }
             fault => self.faults.wait(fault.as_ref()).await,

@@ -1,6 +1,4 @@
-//! The engine of queues, where it comes late: what is no longer leased is nobody's to keep, nor to give back.
-
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+//! Where it comes late: what is no longer leased is nobody's to keep, nor to release.
 
 use std::{
     sync::{
@@ -11,7 +9,7 @@ use std::{
 };
 
 use strait_core::{Budget, ClaimState, Consumer as _, Error, ErrorKind, Guarantees, Message, Origin, Received, Result};
-use strait_kit::{Keeping, Leased, Queue, QueueConsumer, QueueSettings};
+use strait_kit::{LeaseTerms, Leased, Queue, QueueConsumer, QueueSettings};
 use tokio::{
     sync::Notify,
     time::{Instant, advance, sleep, timeout},
@@ -41,8 +39,8 @@ impl Queue for Slow {
         Guarantees::new("slow", "orders")
     }
 
-    fn keeping(&self) -> Keeping {
-        Keeping::Ours { lease: LEASE, longest: self.longest }
+    fn lease_terms(&self) -> LeaseTerms {
+        LeaseTerms { lease: LEASE, longest: self.longest }
     }
 
     fn counts_deliveries(&self) -> bool {
@@ -52,7 +50,7 @@ impl Queue for Slow {
     async fn receive(&self, _: Budget) -> Result<Vec<Leased<u32>>> {
         self.answer.notified().await;
         let handle = 7 + self.received.fetch_add(1, Relaxed);
-        Ok(vec![Leased { message: Message::new("1"), handle, origin: Origin::new(1_u64), grant: None }])
+        Ok(vec![Leased { message: Message::new("1"), handle, origin: Origin::new(1_u64) }])
     }
 
     async fn delete(&self, handles: &[u32]) -> Vec<Result<()>> {

@@ -1,0 +1,65 @@
+use std::{
+    sync::Arc,
+    time::{Duration, Instant as StdInstant},
+};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use strait_core::{Result, planted};
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    Queue,
+    held::Named,
+    shared::{Shared, complete, is_gone, raised, ticks},
+};
+
+/// How many calls that extend are under way at most.
+const EXTENSIONS: usize = 4;
+
+/// What was to be extended, when that was asked for, and what became of it.
+type Extension = (Vec<Named>, StdInstant, Vec<Result<()>>);
+
+/// Extends what is held until the consumer is closed, without waiting for one call before the next.
+pub(super) async fn keep_renewed<Q: Queue>(shared: Arc<Shared<Q>>, mut closed: watch::Receiver<bool>) {
+    let lease = shared.terms.lease;
+    let mut ticks = ticks(shared.settings.sweep.min(lease / 6).max(Duration::from_millis(1)));
+    let mut calls = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            () = raised(&mut closed), if !planted!("keeper-outlives-close") => return,
+            Some(extension) = calls.next() => extended(&shared, extension),
+            _ = ticks.tick(), if calls.len() < EXTENSIONS => {
+                let sent = Instant::now().into_std();
+                // Due again while the answer is awaited: a call that hangs is not to cost the leases.
+                let due = shared.held().due(sent, shared.terms.longest, sent + lease / 3);
+                if !due.is_empty() && !planted!("no-heartbeat") {
+                    let (leases, handles): (Vec<_>, Vec<_>) = due.into_iter().unzip();
+                    let queue = &shared.queue;
+                    calls.push(async move { (leases, sent, queue.extend(&handles).await) });
+                }
+            }
+        }
+    }
+}
+
+fn extended<Q: Queue>(shared: &Shared<Q>, (leases, sent, outcomes): Extension) {
+    let (lease, now, (first, longest)) = (shared.terms.lease, Instant::now().into_std(), shared.pauses());
+    let (mut lost, mut failed) = (Vec::new(), Vec::new());
+    let mut held = shared.held();
+    for (named, outcome) in leases.into_iter().zip(complete(outcomes)) {
+        match outcome {
+            Ok(()) if held.extended(named, sent + lease, now, sent + lease / 3) => {}
+            Err(error) if !is_gone(&error) => {
+                held.not_extended(named, now, first, longest);
+                failed.push(error);
+            }
+            Ok(()) | Err(_) => lost.push(named),
+        }
+    }
+    held.lose(lost);
+    drop(held);
+    for error in &failed {
+        shared.failed("extend", error);
+    }
+}

@@ -1,0 +1,7 @@
+//! The engine of queues.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod closing;
+mod late;
+mod stub;

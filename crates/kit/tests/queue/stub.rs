@@ -1,0 +1,124 @@
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use strait_core::{Budget, Error, ErrorKind, Guarantees, Message, Origin, Result};
+use strait_kit::{LeaseTerms, Leased, Queue};
+use tokio::time::{Instant, sleep};
+
+pub(crate) const LEASE: Duration = Duration::from_secs(30);
+
+/// A queue that holds numbered messages, each delivered once, and does as it is told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stub(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    messages: VecDeque<u64>,
+    /// How long a poll that brings nothing takes, and what it fails with.
+    empty_after: Option<Duration>,
+    polls: Vec<Instant>,
+    /// How long a call that releases takes, and what the next ones fail with.
+    release_takes: Duration,
+    release_fails: VecDeque<ErrorKind>,
+    released: Vec<u64>,
+    calls: Vec<usize>,
+    extend_fails: Option<ErrorKind>,
+}
+
+impl Stub {
+    /// Holds so many.
+    pub(crate) fn of(count: u64) -> Self {
+        let stub = Self::default();
+        stub.change(|state| state.messages.extend(0..count));
+        stub
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        change(&mut self.0.lock().unwrap())
+    }
+
+    pub(crate) fn release_takes(&self, time: Duration) {
+        self.change(|state| state.release_takes = time);
+    }
+
+    /// The next calls that release fail so.
+    pub(crate) fn release_fails(&self, kinds: impl IntoIterator<Item = ErrorKind>) {
+        self.change(|state| state.release_fails.extend(kinds));
+    }
+
+    /// What was released, in this order.
+    pub(crate) fn released(&self) -> Vec<u64> {
+        self.change(|state| state.released.clone())
+    }
+
+    /// How many each call was to release.
+    pub(crate) fn calls(&self) -> Vec<usize> {
+        self.change(|state| state.calls.clone())
+    }
+}
+
+impl Queue for Stub {
+    type Handle = u64;
+
+    fn guarantees(&self) -> Guarantees {
+        Guarantees::new("stub", "orders")
+    }
+
+    fn lease_terms(&self) -> LeaseTerms {
+        LeaseTerms { lease: LEASE, longest: 100 * LEASE }
+    }
+
+    fn counts_deliveries(&self) -> bool {
+        true
+    }
+
+    async fn receive(&self, budget: Budget) -> Result<Vec<Leased<u64>>> {
+        let (some, empty_after) = self.change(|state| {
+            state.polls.push(Instant::now());
+            let most = budget.messages.min(state.messages.len());
+            (state.messages.drain(..most).collect::<Vec<_>>(), state.empty_after)
+        });
+        if some.is_empty() {
+            match empty_after {
+                Some(time) => sleep(time).await,
+                None => std::future::pending().await,
+            }
+        }
+        let leased = |number: u64| Leased { message: Message::new("x"), handle: number, origin: Origin::new(number) };
+        Ok(some.into_iter().map(leased).collect())
+    }
+
+    async fn delete(&self, handles: &[u64]) -> Vec<Result<()>> {
+        vec![Ok(()); handles.len()]
+    }
+
+    async fn extend(&self, handles: &[u64]) -> Vec<Result<()>> {
+        match self.change(|state| state.extend_fails) {
+            Some(kind) => vec![Err(Error::new(kind, "as told")); handles.len()],
+            None => vec![Ok(()); handles.len()],
+        }
+    }
+
+    async fn release(&self, handles: &[u64]) -> Vec<Result<()>> {
+        let time = self.change(|state| {
+            state.calls.push(handles.len());
+            state.release_takes
+        });
+        sleep(time).await;
+        self.change(|state| {
+            let fails = state.release_fails.pop_front();
+            if fails.is_none() {
+                state.released.extend(handles);
+            }
+            let outcome = fails.map_or(Ok(()), |kind| Err(Error::new(kind, "as told")));
+            vec![outcome; handles.len()]
+        })
+    }
+
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}
