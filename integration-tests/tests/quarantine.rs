@@ -174,8 +174,6 @@ async fn a_message_that_aborts_processes_is_a_dead_letter() {
 provider = "served"
 [connections.served]
 address = "{}"
-leases = "file:{}"
-expiry = "2s"
 [senders.orders.on.served]
 topic = "orders"
 [senders.dead.on.served]
@@ -188,14 +186,19 @@ oversize = "truncate"
 [receivers.app.on.served]
 topic = "orders"
 group = "app"
+leases = "file:{}"
+expiry = "2s"
 [receivers.graves]
 dead_letter = "discard"
 [receivers.graves.on.served]
 topic = "dead"
 group = "graves"
+leases = "file:{}"
+expiry = "2s"
 "#,
         server.address(),
-        rows.path().display()
+        rows.path().display(),
+        rows.path().display(),
     );
     let bus = Bus::builder(Registry::new().with(Served)).text("strait.toml", &text).build().unwrap();
     let sender = bus.sender("orders").await.unwrap();

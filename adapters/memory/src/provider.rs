@@ -5,7 +5,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use strait_config::{Connection, Fields, Needs, Provider};
+use strait_config::{Connection, Fields, Needs, Provider, StartAt};
 use strait_core::{Consumer, Error, ErrorKind, Ordering, Producer, Result};
 use strait_kit::{LogSettings, QueueSettings, Start};
 
@@ -15,7 +15,8 @@ use crate::{LogOptions, MemoryLog, MemoryQueue, QueueOptions, fan_out};
 ///
 /// A connection says what its topics are: `shape = "log"` (the default) or `"queue"`, `bytes`, `message_bytes`, `lease`;
 /// for a log `partitions`; for a queue `ordering`, `per_key` and `dedup`. A sender names its `topic`; a receiver its
-/// `topic`, its `group`, and on a log where a new group is to `start`: `"earliest"` or `"latest"`. On a queue each group
+/// `topic`, its `group`, and on a log where a new group is to `start`: `"earliest"`, `"latest"`
+/// or a time. On a queue each group
 /// has a queue of its own, fed with a copy, and all groups that configuration names exist from the start.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory;
@@ -68,8 +69,11 @@ struct ReceiverTable {
 impl ReceiverTable {
     fn read(fields: &mut Fields) -> Self {
         let (topic, group) = (fields.required("topic"), fields.required("group"));
-        let starts = [("earliest", false), ("latest", true)];
-        let start = fields.choice("start", &starts).map(|latest| if latest { Start::Latest } else { Start::Earliest });
+        let start = fields.start("start").map(|start| match start {
+            StartAt::Earliest => Start::Earliest,
+            StartAt::Latest => Start::Latest,
+            StartAt::Time(time) => Start::At(time),
+        });
         Self { topic, group, start }
     }
 }

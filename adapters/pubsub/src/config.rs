@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-use strait_config::Fields;
+use strait_config::{Fields, StartAt};
 
 use crate::{Access, Identity, PubSubOptions};
 
@@ -92,7 +92,11 @@ impl ReceiverTable {
             topic: fields.text("topic"),
             ordered: fields.flag("ordered"),
             exactly_once: fields.flag("exactly_once"),
-            start: start(fields),
+            start: fields.start("start").map(|start| match start {
+                StartAt::Earliest => SystemTime::now() - OLDEST,
+                StartAt::Latest => SystemTime::now(),
+                StartAt::Time(time) => time,
+            }),
         };
         Self { subscription, options, made }
     }
@@ -100,18 +104,3 @@ impl ReceiverTable {
 
 /// The oldest that a topic may keep: a subscription cannot start before.
 const OLDEST: Duration = Duration::from_hours(31 * 24);
-
-fn start(fields: &mut Fields) -> Option<SystemTime> {
-    let text = fields.text("start")?;
-    match &*text {
-        "latest" => Some(SystemTime::now()),
-        "earliest" => Some(SystemTime::now() - OLDEST),
-        time => {
-            let time = humantime::parse_rfc3339(time);
-            if time.is_err() {
-                fields.problem("start", "must be \"earliest\", \"latest\", or a time such as 2026-01-31T12:00:00Z");
-            }
-            time.ok()
-        }
-    }
-}

@@ -1,4 +1,7 @@
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use strait_core::{Error, ErrorKind, Result, planted};
 use toml::{Table, Value};
@@ -17,6 +20,17 @@ pub struct Fields {
     places: Arc<Places>,
     known: Vec<String>,
     problems: Vec<String>,
+}
+
+/// Where to start with what is stored already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartAt {
+    /// At the oldest message there is.
+    Earliest,
+    /// After the newest message there is.
+    Latest,
+    /// At the first message stored at this time or later.
+    Time(SystemTime),
 }
 
 impl Fields {
@@ -186,6 +200,21 @@ impl Fields {
             self.problem(name, format_args!("expected one of {}", words.join(", ")));
         }
         found
+    }
+
+    /// Where to start: `"earliest"`, `"latest"`, or a time such as `"2026-01-31T12:00:00Z"`.
+    pub fn start(&mut self, name: &str) -> Option<StartAt> {
+        let text = self.text(name)?;
+        match &*text {
+            "earliest" => return Some(StartAt::Earliest),
+            "latest" => return Some(StartAt::Latest),
+            _ => {}
+        }
+        let time = humantime::parse_rfc3339(&text);
+        if time.is_err() {
+            self.problem(name, "must be \"earliest\", \"latest\", or a time such as 2026-01-31T12:00:00Z");
+        }
+        time.ok().map(StartAt::Time)
     }
 
     /// A table within this one; an empty one if it is absent.

@@ -15,7 +15,7 @@ mod secret;
 mod url;
 
 pub use bus::{Builder, Bus, IntoFiles};
-pub use fields::Fields;
+pub use fields::{Fields, StartAt};
 pub use provider::{Connection, Needs, Provider, Registry};
 pub use secret::Secret;
 pub use url::check_url;

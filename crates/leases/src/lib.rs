@@ -1,7 +1,7 @@
 //! Small rows changed by compare-and-swap, over what people already run.
 //!
-//! A group that shares a log keeps its members, its plan and its checkpoints in a [`RowStore`]. [`open`] makes one of a
-//! URL:
+//! A group that shares a log keeps its members, its plan and its checkpoints in a [`RowStore`]. [`Group`] is what an
+//! adapter reads of it from the table of a receiver, and makes the process a member. [`open`] makes a store of a URL:
 //!
 //! | URL | feature | for |
 //! |---|---|---|
@@ -34,17 +34,20 @@ mod deadline;
 #[cfg(feature = "suite")]
 mod faulty;
 mod file;
+mod group;
 mod key;
 mod memory;
 #[cfg(feature = "objects")]
 mod object;
 mod open;
 mod place;
+mod prefixed;
 mod record;
 #[cfg(feature = "suite")]
 pub mod suite;
 
 #[cfg(feature = "suite")]
 pub use faulty::{Faults, FaultyRows, Fired};
+pub use group::Group;
 pub use open::{Credentials, Options, open};
 pub use strait_kit::{Expect, Put, Row, RowStore, Version};

@@ -7,7 +7,7 @@ use strait_kit::RowStore;
 use crate::{
     file::FileRows,
     memory::MemoryRows,
-    place::{Place, Service, refused},
+    place::{Place, Service},
 };
 
 /// How to reach a store. What is `None` comes from the environment, as the store's own tools read it.
@@ -56,17 +56,26 @@ impl Default for Options {
 /// - `NotFound`: there is no such bucket or container. `Denied`: the credentials do not open it.
 /// - `Unavailable` or `Throttled`: it cannot be reached now.
 pub async fn open(url: &str, options: &Options) -> Result<Arc<dyn RowStore>> {
-    let place = Place::parse(url)?;
+    let rows = reach(url, options).await?;
+    rows.get("probe").await?;
+    Ok(rows)
+}
+
+/// As [`open`], without asking for a row: the store's connections are made by whoever calls it first.
+pub(crate) async fn reach(url: &str, options: &Options) -> Result<Arc<dyn RowStore>> {
+    let place = Place::parse(url).map_err(wrong_url)?;
     if options.timeout < Duration::from_millis(50) || options.timeout > Duration::from_secs(60) {
         return Err(Error::new(ErrorKind::Config, "leases: timeout: is not between 50 ms and 60 s"));
     }
-    let rows: Arc<dyn RowStore> = match place {
+    Ok(match place {
         Place::Memory(name) => MemoryRows::named(&name),
         Place::File(folder) => Arc::new(FileRows::open(folder, options.timeout).await?),
         Place::Objects { service, bucket, prefix } => objects(service, &bucket, &prefix, options)?,
-    };
-    rows.get("probe").await?;
-    Ok(rows)
+    })
+}
+
+fn wrong_url(reason: &str) -> Error {
+    Error::new(ErrorKind::Config, format!("leases: url: {reason}"))
 }
 
 #[cfg(not(feature = "objects"))]
@@ -115,6 +124,6 @@ fn not_compiled(service: Service) -> Error {
         Service::Azure => ("az", "azure"),
         Service::Gcs => ("gs", "gcs"),
     };
-    let message = refused(&format!("{scheme}:// needs the feature `{feature}` of strait-leases")).to_string();
-    Error::new(ErrorKind::Unsupported, message)
+    let text = format!("leases: url: {scheme}:// needs the feature `{feature}` of strait-leases");
+    Error::new(ErrorKind::Unsupported, text)
 }

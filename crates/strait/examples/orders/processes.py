@@ -10,6 +10,7 @@ Needs nothing but Python's standard library.
 import csv
 import json
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -27,12 +28,12 @@ def configuration(address, leases):
     channels = text.partition("# ---- what services send")[2].replace(".on.memory]", ".on.served]")
     # One at a time, so that the frozen process goes on before all is done.
     channels = channels.replace("[receivers.payment]", "[receivers.payment]\nin_flight = 1")
+    shares = f'leases = "file:{leases}"\nexpiry = "{EXPIRY}s"'
+    channels = re.sub(r"(?m)^group = .*$", lambda group: f"{group[0]}\n{shares}", channels)
     return f"""
 provider = "served"
 [connections.served]
 address = "{address}"
-leases = "file:{leases}"
-expiry = "{EXPIRY}s"
 """ + channels
 
 

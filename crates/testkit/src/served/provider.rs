@@ -1,58 +1,44 @@
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
 use strait_config::{Connection, Fields, Needs, Provider};
-use strait_core::{Consumer, Error, ErrorKind, Producer, Result};
-use strait_kit::{
-    LogConsumer, LogSettings, Start,
-    coordination::{Coordinator, CoordinatorSettings},
-};
-use strait_leases::{Options, open};
+use strait_core::{Consumer, Producer, Result};
+use strait_kit::{LogConsumer, LogSettings};
+use strait_leases::Group;
 
 use super::ServedLog;
 
 /// Topics of a [`LogServer`](super::LogServer), for configuration: `type = "served"`.
 ///
-/// A connection says the server's `address`, where the rows of its groups are, as the URL `leases`, and after how long a
-/// process is given up, `expiry` (10 s). A sender names its `topic`; a receiver its `topic` and `group`, and where a new
-/// group is to `start`: `"earliest"` or `"latest"`.
+/// A connection says the server's `address`. A sender names its `topic`; a receiver its `topic`, and of its [`Group`] the
+/// `group`, `leases`, `expiry` and `start`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Served;
 
 #[derive(Clone, Debug)]
 struct Place {
     address: SocketAddr,
-    leases: String,
-    expiry: Duration,
 }
 
 impl Place {
     fn read(fields: &mut Fields) -> Self {
-        let (address, leases) = (fields.required("address"), fields.required("leases"));
-        let address = address.parse().unwrap_or_else(|_| {
+        let address = fields.required("address").parse().unwrap_or_else(|_| {
             fields.problem("address", "expected a socket address, such as 127.0.0.1:4000");
             SocketAddr::from(([127, 0, 0, 1], 0))
         });
-        let expiry = fields.duration("expiry").unwrap_or(Duration::from_secs(10));
-        if let Err(error) = CoordinatorSettings::with_expiry(expiry) {
-            fields.problem("expiry", error);
-        }
-        Self { address, leases, expiry }
+        Self { address }
     }
 }
 
 #[derive(Clone, Debug)]
 struct Table {
     topic: String,
-    group: String,
-    start: Start,
+    group: Group,
 }
 
 impl Table {
     fn read(fields: &mut Fields) -> Self {
-        let (topic, group) = (fields.required("topic"), fields.required("group"));
-        let latest = fields.choice("start", &[("earliest", false), ("latest", true)]).unwrap_or(false);
-        Self { topic, group, start: if latest { Start::Latest } else { Start::Earliest } }
+        Self { topic: fields.required("topic"), group: Group::read(fields) }
     }
 }
 
@@ -78,8 +64,8 @@ impl Provider for Served {
         let place = Place::read(&mut connection);
         connection.finish()?;
         for mut fields in receivers {
-            let Table { topic, group, start } = Table::read(&mut fields);
-            ServedLog::connect(place.address, topic).await?.join(&group, &start).await?;
+            let Table { topic, group } = Table::read(&mut fields);
+            ServedLog::connect(place.address, topic).await?.join(&group.name, &group.start).await?;
         }
         Ok(Arc::new(place))
     }
@@ -94,15 +80,11 @@ impl Connection for Place {
     }
 
     async fn consumer(&self, mut fields: Fields, needs: Needs) -> Result<Arc<dyn Consumer>> {
-        let Table { topic, group, start } = Table::read(&mut fields);
+        let Table { topic, group } = Table::read(&mut fields);
         fields.finish()?;
-        let rows = open(&format!("{}/{topic}.{group}", self.leases), &Options::default()).await?;
-        let log = ServedLog::connect(self.address, topic).await?;
-        let mut settings = CoordinatorSettings::with_expiry(self.expiry)
-            .map_err(|error| Error::new(ErrorKind::Config, "served: expiry").with_source(error))?;
-        settings.start = start;
-        let coordinator = Coordinator::start(rows, Arc::new(log.apart()), settings)?;
-        let ownership = log.told(group, Arc::new(coordinator));
+        let log = ServedLog::connect(self.address, &*topic).await?;
+        let member = group.join(&topic, Arc::new(log.apart())).await?;
+        let ownership = log.told(group.name, Arc::new(member));
         let mut settings = LogSettings::default();
         (settings.buffer, settings.buffer_bytes) = (needs.buffer, needs.buffer_bytes);
         settings.observer = needs.observer;
