@@ -231,8 +231,39 @@ async fn closing_gives_up_when_the_time_to_drain_is_over() {
     let a1 = next(&receiver).await;
     let start = Instant::now();
     receiver.close().await.unwrap();
-    assert_eq!(start.elapsed().as_secs(), 30);
+    assert_eq!(start.elapsed().as_secs(), 27, "three seconds are kept to close the consumer in");
     assert_eq!(a1.ack_confirmed().await.unwrap_err().kind(), ErrorKind::Lost);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_ends_within_the_time_to_drain_whatever_hangs() {
+    for (seconds, settles, closes) in [(5, 3600, 3600), (5, 0, 3600), (30, 3600, 2), (30, 0, 28)] {
+        let script = Script::default();
+        script.push(&["a1"]);
+        script.settling_takes(Duration::from_secs(settles));
+        script.closing_takes(Duration::from_secs(closes));
+        let mut settings = settings();
+        settings.drain = Duration::from_secs(seconds);
+        let receiver = open(&script, settings);
+        next(&receiver).await.ack();
+        sleep(Duration::from_millis(1)).await;
+        let start = Instant::now();
+        let closed = receiver.close().await;
+        assert!(start.elapsed() <= Duration::from_secs(seconds), "{:?} of {seconds} s", start.elapsed());
+        assert_eq!(closed.is_err(), closes > seconds, "{closed:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_does_not_wait_out_the_back_off_of_receiving() {
+    let script = Script::default();
+    (0..20).for_each(|_| script.fail(ErrorKind::Unavailable));
+    let receiver = open(&script, settings());
+    nothing_comes(&receiver, 2 * MINUTE).await;
+    let (calls, start) = (script.budgets().len(), Instant::now());
+    receiver.close().await.unwrap();
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(script.budgets().len(), calls, "what is closed is not asked for anything");
 }
 
 #[tokio::test(start_paused = true)]

@@ -50,21 +50,22 @@ impl Driver {
     pub(super) fn run(self) -> impl Future<Output = ()> + Send {
         let ending = Ending(Arc::clone(&self.shared));
         async move {
-            let receiving = self.drive().await;
-            let closed = self.close(receiving).await;
+            let (receiving, end) = self.drive().await;
+            let closed = self.close(receiving, end).await;
             self.shared.end(closed);
             drop(ending);
         }
     }
 
-    /// Runs until the receiver is closed, and drained or out of time. Returns the `receive` that is still under way.
-    async fn drive(&self) -> Receiving {
+    /// Runs until the receiver is closed, and drained or out of time. Returns the `receive` that is still under way, and
+    /// when the close is to be over.
+    async fn drive(&self) -> (Receiving, Instant) {
         let guarantees = self.consumer.guarantees();
         let mut receiving = Receiving::new(Arc::clone(&self.consumer));
         let mut settling: Option<Pending<Settled>> = None;
         let mut burying = FuturesUnordered::new();
         let mut spare = Vec::new();
-        let mut deadline: Option<Instant> = None;
+        let mut closing: Option<Closing> = None;
         let mut sweep = time::interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -90,10 +91,11 @@ impl Driver {
                     }
                 }
                 if !desk.is_open() {
+                    receiving.stop();
+                    let closing = closing.get_or_insert_with(|| Closing::within(self.drain));
                     if desk.is_empty() {
-                        return receiving;
+                        return (receiving, closing.end);
                     }
-                    deadline.get_or_insert_with(|| after(self.drain * if planted!("drains-too-long") { 4 } else { 1 }));
                 }
                 desk.idle = settling.is_none();
                 (desk.due(), !desk.is_empty())
@@ -135,9 +137,9 @@ impl Driver {
                     desk.sweep();
                     self.shared.tell(&desk);
                 }
-                () = sleep_until(deadline) => {
+                end = out_of_time(closing.as_ref()) => {
                     tracing::warn!(receiver = %self.shared.name, "the time to drain is over: what is in hand will come again");
-                    return receiving;
+                    return (receiving, end);
                 }
                 () = self.shared.work.notified() => {}
             }
@@ -169,14 +171,40 @@ impl Driver {
     }
 
     /// Closes the consumer, which also ends the `receive` under way. What that still brings is dropped: given back.
-    async fn close(&self, receiving: Receiving) -> Result<()> {
+    async fn close(&self, receiving: Receiving, end: Instant) -> Result<()> {
         self.shared.desk().end();
         let both = async { tokio::join!(self.consumer.close(), receiving.end()).0 };
-        let patience = self.drain.max(Duration::from_secs(5));
-        time::timeout(patience, both).await.unwrap_or_else(|_| {
-            let text = format!("{}: did not close within {patience:?}", self.shared.name);
+        time::timeout_at(end, both).await.unwrap_or_else(|_| {
+            let text = format!("{}: the provider did not close within drain, {:?}", self.shared.name, self.drain);
             Err(Error::new(ErrorKind::Unavailable, text))
         })
+    }
+}
+
+/// The two ends of a close.
+struct Closing {
+    /// Until when what is in hand is waited for.
+    drained: Instant,
+    /// When all is over: what is not settled by then is not given back either.
+    end: Instant,
+}
+
+impl Closing {
+    /// One that takes `drain` at most from now on, the end of which is kept for the consumer's own close.
+    fn within(drain: Duration) -> Self {
+        const RESERVE: Duration = Duration::from_secs(3);
+        let drain = drain.saturating_mul(if planted!("drains-too-long") { 4 } else { 1 });
+        Self { drained: after(drain - RESERVE.min(drain / 2)), end: after(drain) }
+    }
+}
+
+async fn out_of_time(closing: Option<&Closing>) -> Instant {
+    match closing {
+        Some(closing) => {
+            time::sleep_until(closing.drained).await;
+            closing.end
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -185,12 +185,13 @@ impl Receiver {
 
     /// Stops receiving, waits for what is in hand, gives back what was not started, and persists progress.
     ///
-    /// What is still in hand after the time to drain comes again. Idempotent, from any handle. Cancel-safe: it goes on
-    /// without being waited for.
+    /// Takes [`drain`](ReceiverSettings::drain) at most in all, whatever hangs. What is still in hand then comes again.
+    /// Idempotent, from any handle. Cancel-safe: it goes on without being waited for.
     ///
     /// # Errors
     ///
-    /// What kept the provider from persisting progress.
+    /// What kept the provider from giving back or from persisting progress; [`ErrorKind::Unavailable`] if there was no
+    /// time for it.
     pub async fn close(&self) -> Result<()> {
         self.stop();
         let mut ended = self.shared().ended.subscribe();

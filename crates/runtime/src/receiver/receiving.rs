@@ -18,7 +18,7 @@ type Call = Pin<Box<dyn Future<Output = Result<Vec<Received>>> + Send>>;
 /// The one `receive` under way, and how those before it ended. It is never cancelled while the consumer is open.
 pub(super) struct Receiving {
     consumer: Arc<dyn Consumer>,
-    call: Option<Call>,
+    turn: Turn,
     /// Whether any has succeeded, if only by an empty reply.
     opened: bool,
     /// How many failed in a row.
@@ -27,6 +27,14 @@ pub(super) struct Receiving {
     pause: Duration,
     /// When the failures before it are over, if it goes on so long.
     calm: Option<Instant>,
+}
+
+enum Turn {
+    /// Nothing was asked for.
+    Idle,
+    /// The call begins when the pause is over.
+    Pausing(Budget, Instant),
+    Calling(Call),
 }
 
 /// How a call ended.
@@ -45,28 +53,32 @@ pub(super) enum Came {
 
 impl Receiving {
     pub(super) fn new(consumer: Arc<dyn Consumer>) -> Self {
-        Self { consumer, call: None, opened: false, failures: 0, pause: Duration::ZERO, calm: None }
+        Self { consumer, turn: Turn::Idle, opened: false, failures: 0, pause: Duration::ZERO, calm: None }
     }
 
     pub(super) fn is_under_way(&self) -> bool {
-        self.call.is_some()
+        !matches!(self.turn, Turn::Idle)
     }
 
     /// Begins the next call, after a pause if the last one failed.
     pub(super) fn begin(&mut self, budget: Budget) {
-        let (consumer, pause) = (Arc::clone(&self.consumer), mem::take(&mut self.pause));
-        self.calm = (self.failures > 0).then(|| after(pause.saturating_add(CALM)));
-        self.call = Some(Box::pin(async move {
-            if !pause.is_zero() {
-                time::sleep(pause).await;
-            }
-            consumer.receive(budget).await
-        }));
+        let pause = mem::take(&mut self.pause);
+        self.turn = if pause.is_zero() { self.call(budget) } else { Turn::Pausing(budget, after(pause)) };
+    }
+
+    fn call(&mut self, budget: Budget) -> Turn {
+        self.calm = (self.failures > 0).then(|| after(CALM));
+        let consumer = Arc::clone(&self.consumer);
+        Turn::Calling(Box::pin(async move { consumer.receive(budget).await }))
     }
 
     /// What comes of the call under way. Cancel-safe: the call goes on.
     pub(super) async fn next(&mut self) -> Came {
-        let Some(call) = &mut self.call else { return std::future::pending().await };
+        if let Turn::Pausing(budget, end) = self.turn {
+            time::sleep_until(end).await;
+            self.turn = self.call(budget);
+        }
+        let Turn::Calling(call) = &mut self.turn else { return std::future::pending().await };
         let outcome = tokio::select! {
             biased;
             outcome = call => outcome,
@@ -75,7 +87,7 @@ impl Receiving {
                 return Came::Quiet;
             }
         };
-        self.call = None;
+        self.turn = Turn::Idle;
         match outcome {
             Ok(batch) => {
                 self.failures = 0;
@@ -98,9 +110,16 @@ impl Receiving {
         }
     }
 
+    /// Begins no call any more. One that is under way goes on.
+    pub(super) fn stop(&mut self) {
+        if matches!(self.turn, Turn::Pausing(..)) {
+            self.turn = Turn::Idle;
+        }
+    }
+
     /// What the call under way still brings is dropped: given back.
     pub(super) async fn end(self) {
-        if let Some(call) = self.call {
+        if let Turn::Calling(call) = self.turn {
             drop(call.await);
         }
     }

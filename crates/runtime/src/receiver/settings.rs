@@ -24,7 +24,8 @@ pub struct ReceiverSettings {
     pub dead_letter: DeadLetter,
     /// What happens to a dead letter that its channel cannot hold. Default: opening fails where that is possible.
     pub oversize: Oversize,
-    /// How long a close waits for what is in hand. Default: 30 s.
+    /// How long a close may take in all. It waits for what is in hand, but leaves the last 3 s, or half of it where it is
+    /// shorter than 6 s, to give back what is not settled and to persist progress. Default: 30 s.
     pub drain: Duration,
     /// What counts; see [`Meter`].
     pub meter: Meter,

@@ -27,8 +27,9 @@ use slot::Slot;
 /// time-out is cancelled, and that is a retry too.
 ///
 /// It stops when a token given to [`stop_on`](Self::stop_on) is cancelled, at a signal asked for by
-/// [`stop_on_signals`](Self::stop_on_signals), or when the receiver is closed: then it drains, for at most
-/// [`ReceiverSettings::drain`](crate::ReceiverSettings::drain), and handlers that still run are cancelled.
+/// [`stop_on_signals`](Self::stop_on_signals), or when the receiver is closed: then it drains, and
+/// handlers that still run after [`ReceiverSettings::drain`](crate::ReceiverSettings::drain) are cancelled. They lose
+/// their message up to 3 s earlier: see there.
 #[derive(Debug)]
 pub struct Worker {
     receiver: Receiver,

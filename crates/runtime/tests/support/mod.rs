@@ -53,6 +53,8 @@ struct State {
     settle: VecDeque<Error>,
     /// How long a settlement takes.
     settling: Duration,
+    /// How long the close takes.
+    closing: Duration,
     partition: Option<Grant>,
     /// Which tenure of the partition it is.
     tenure: u32,
@@ -111,6 +113,10 @@ impl Script {
 
     pub(crate) fn settling_takes(&self, time: Duration) {
         self.0.state.lock().unwrap().settling = time;
+    }
+
+    pub(crate) fn closing_takes(&self, time: Duration) {
+        self.0.state.lock().unwrap().closing = time;
     }
 
     pub(crate) fn settled(&self) -> Vec<u64> {
@@ -218,6 +224,8 @@ impl Consumer for Script {
     }
 
     async fn close(&self) -> Result<()> {
+        let time = self.0.state.lock().unwrap().closing;
+        tokio::time::sleep(time).await;
         self.0.state.lock().unwrap().closed = true;
         self.0.changed.notify_one();
         Ok(())
