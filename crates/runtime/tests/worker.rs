@@ -14,7 +14,7 @@ use std::{
 };
 
 use strait_runtime::{
-    Backoff, Batch, Context, DeadLetter, Delivery, Failure, Receiver, ReceiverSettings, Retry, Worker,
+    Backoff, Batch, Context, DeadLetter, Delivery, Failure, Receiver, ReceiverSettings, Retry, State, Worker,
 };
 use support::{Script, text};
 use tokio::{
@@ -155,6 +155,96 @@ async fn a_verdict_of_its_own_wins_and_a_delivery_that_is_kept_is_not_settled() 
     );
     assert_eq!(seen.await.len(), 1);
     assert_eq!(script.settled(), [0], "the drain waited for it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_while_it_is_cancelled_costs_no_loop() {
+    struct Spiteful;
+    impl Drop for Spiteful {
+        fn drop(&mut self) {
+            assert!(std::thread::panicking(), "on purpose, while the handler is cancelled");
+        }
+    }
+    let script = Script::default();
+    script.push(&["a1", "b1", "c1", "d1"]);
+    let seen = run(
+        &script,
+        12,
+        |worker| worker.timeout(Duration::from_secs(2)),
+        async |_, context| {
+            if context.attempt() < 3 {
+                let _spiteful = Spiteful;
+                sleep(MINUTE).await;
+            }
+            Ok(())
+        },
+    );
+    assert_eq!(seen.await.len(), 12, "three attempts each, by four loops");
+    assert_eq!(script.settled().len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_outlives_its_handler_is_settled_by_its_own_verdict_only() {
+    let script = Script::default();
+    script.push(&["a1"]);
+    let stop = CancellationToken::new();
+    let receiver = receiver(&script, 4);
+    let weak = receiver.downgrade();
+    let worker = Worker::new(receiver).stop_on(stop.clone()).run(async |delivery: Delivery, context: Context| {
+        tokio::spawn(async move {
+            sleep(Duration::from_secs(3)).await;
+            if context.attempt() == 3 {
+                delivery.ack();
+            } // else it is dropped, as by a task that failed
+        });
+        Ok(())
+    });
+    let running = tokio::spawn(worker);
+    sleep(Duration::from_secs(2)).await;
+    assert!(script.settled().is_empty(), "the handler said Ok, and the work goes on");
+    assert_eq!(weak.upgrade().unwrap().health().counts.buffered_messages, 1);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(weak.upgrade().unwrap().health().counts.retried, 2, "dropped without a verdict, twice");
+    assert!(script.settled().is_empty());
+    sleep(Duration::from_secs(3)).await;
+    assert_eq!(script.settled(), [0]);
+    stop.cancel();
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_longer_than_clocks_can_count_harm_nobody() {
+    let script = Script::default();
+    script.push(&["a1"]);
+    let mut settings = ReceiverSettings::new(DeadLetter::Block);
+    settings.drain = Duration::MAX;
+    let worker = Worker::new(Receiver::new(Arc::new(script.clone()), settings).unwrap()).timeout(Duration::MAX);
+    assert_eq!(worker.health().state, State::Up);
+    let stop = CancellationToken::new();
+    let cancel = stop.clone();
+    worker
+        .stop_on(stop)
+        .run_local(async |_, context| {
+            assert!(context.deadline().is_some());
+            sleep(MINUTE).await;
+            cancel.cancel();
+            Ok(())
+        })
+        .await
+        .unwrap();
+    assert_eq!(script.settled(), [0]);
+
+    let script = Script::default();
+    script.push(&["a1"]);
+    let mut settings = ReceiverSettings::new(DeadLetter::Block);
+    settings.drain = Duration::MAX;
+    let worker = Worker::new(Receiver::new(Arc::new(script.clone()), settings).unwrap()).timeout(Duration::MAX);
+    let receiver = worker.receiver().clone();
+    let running = tokio::spawn(worker.run(async |_, _| Ok(())));
+    sleep(MINUTE).await;
+    receiver.stop();
+    running.await.unwrap().unwrap();
+    assert_eq!(script.settled(), [0]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -208,11 +208,17 @@ impl Delivery {
 
     /// It was dropped without a verdict, and no worker takes it back.
     #[cold]
-    fn dropped(&mut self, item: Box<Item>) {
+    fn dropped(&mut self, item: Box<Item>, outlived: bool) {
         if planted!("dropped-delivery-forgotten") {
             return std::mem::forget(item);
         }
-        self.shared.fail(item, Failure::retry("the delivery was dropped"));
+        let reason = if outlived {
+            "the delivery outlived its handler, and was dropped without a verdict of its own"
+        } else {
+            "the delivery was dropped"
+        };
+        tracing::debug!(receiver = %self.shared.name, position = %item.received().origin.position(), reason);
+        self.shared.fail(item, Failure::retry(reason));
     }
 }
 
@@ -282,12 +288,9 @@ impl Drop for Delivery {
     #[inline]
     fn drop(&mut self) {
         let Some(item) = self.item.take() else { return };
-        let left = match self.home.take() {
-            Some(home) => home.take_back(item),
-            None => Some(item),
-        };
-        if let Some(item) = left {
-            self.dropped(item);
+        let Some(home) = self.home.take() else { return self.dropped(item, false) };
+        if let Some(item) = home.take_back(item) {
+            self.dropped(item, true);
         }
     }
 }

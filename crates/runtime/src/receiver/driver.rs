@@ -194,7 +194,7 @@ impl Closing {
     fn within(drain: Duration) -> Self {
         const RESERVE: Duration = Duration::from_secs(3);
         let drain = drain.saturating_mul(if planted!("drains-too-long") { 4 } else { 1 });
-        Self { drained: after(drain - RESERVE.min(drain / 2)), end: after(drain) }
+        Self { drained: after(drain.saturating_sub(RESERVE.min(drain / 2))), end: after(drain) }
     }
 }
 

@@ -88,7 +88,7 @@ impl Item {
 }
 
 /// The end of a pause that begins now. Nobody waits for the end of one that is longer than clocks can count.
-pub(super) fn after(pause: Duration) -> Instant {
+pub(crate) fn after(pause: Duration) -> Instant {
     const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
     let now = Instant::now();
     now.checked_add(pause).unwrap_or_else(|| now + FAR)

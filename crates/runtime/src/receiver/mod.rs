@@ -28,7 +28,7 @@ pub use batch::Batch;
 pub(crate) use delivery::lost;
 pub use delivery::{Delivery, Entry};
 pub use health::{Health, State};
-pub(crate) use item::now;
+pub(crate) use item::{after, now};
 pub use settings::{DeadLetter, Oversize, ReceiverSettings, Retry};
 
 use desk::Desk;

@@ -11,7 +11,7 @@ use super::desk::Desk;
 /// What receivers, deliveries and the driver share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    pub(super) name: Arc<str>,
+    pub(crate) name: Arc<str>,
     pub(super) guarantees: Guarantees,
     desk: Mutex<Desk>,
     /// Something is ready.

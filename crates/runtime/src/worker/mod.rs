@@ -1,23 +1,25 @@
 //! Working: a fixed number of loops, each of which works on one message, or one batch, at a time.
 
 mod context;
+mod signals;
 mod slot;
 
 use std::{future::poll_fn, panic::AssertUnwindSafe, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use strait_core::{Error, ErrorKind, Result};
-use tokio::{
-    task::JoinSet,
-    time::{Instant, timeout_at},
-};
+use tokio::{task::JoinSet, time::timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 pub use context::Context;
 pub(crate) use slot::{Home, Lend, Settle};
 
-use crate::{Batch, Delivery, Failure, Receiver, receiver::Shared};
+use crate::{
+    Batch, Delivery, Failure, Health, Receiver,
+    receiver::{Shared, after},
+};
+use signals::Signals;
 use slot::Slot;
 
 /// Works on what a receiver receives.
@@ -25,6 +27,10 @@ use slot::Slot;
 /// Each of `in_flight` loops takes one delivery at a time and calls the handler. `Ok` acknowledges, `Err` is as its
 /// [`Failure`] says, and a panic is a retry; an explicit verdict on the delivery wins. A handler that outlives its
 /// time-out is cancelled, and that is a retry too.
+///
+/// A handler may hand its delivery on, say to a task that it spawns. Such a delivery is settled by its own verdict and by
+/// nothing else: the handler's `Ok` does not acknowledge it, since the work goes on, and dropping it without a verdict is a
+/// retry. Until then it counts as in flight, and a drain waits for it.
 ///
 /// It stops when a token given to [`stop_on`](Self::stop_on) is cancelled, at a signal asked for by
 /// [`stop_on_signals`](Self::stop_on_signals), or when the receiver is closed: then it drains, and
@@ -58,10 +64,21 @@ impl Worker {
         self
     }
 
-    /// Stops at Ctrl-C and, on Unix, at SIGTERM.
+    /// Stops at Ctrl-C and, on Unix, at SIGTERM. A second signal ends the drain at once: handlers are cancelled, `run`
+    /// returns an error of kind [`ErrorKind::Closed`], and what was in hand is redelivered.
     pub fn stop_on_signals(mut self) -> Self {
         self.signals = true;
         self
+    }
+
+    /// What it receives from. A clone keeps the receiver open; [`Receiver::downgrade`] does not.
+    pub fn receiver(&self) -> &Receiver {
+        &self.receiver
+    }
+
+    /// How its receiver is now. To watch it while the worker runs, keep a handle of its [`receiver`](Self::receiver).
+    pub fn health(&self) -> Health {
+        self.receiver.health()
     }
 
     /// Runs `handler` on every delivery, in tasks of their own, until stopped and drained.
@@ -117,19 +134,27 @@ impl Worker {
         let handler = |delivery, context| handler(delivery, context);
         let loops: FuturesUnordered<_> =
             (0..self.receiver.in_flight()).map(|_| work(self.receiver.clone(), &handler, self.timeout)).collect();
-        let receiver = self.receiver.clone();
-        let stopped = self.stopped();
+        let Self { receiver, stop, drain, signals, .. } = &self;
+        let mut signals = Signals::listen(*signals);
         let all = pin!(loops.fold(Ok(()), |all, one| std::future::ready(all.and(one))));
         let mut all = all.fuse();
         let worked = tokio::select! {
             biased;
-            () = stopped => {
+            () = stopped(stop, &mut signals) => {
                 receiver.stop();
-                timeout_at(Instant::now() + self.drain, &mut all).await.unwrap_or(Ok(()))
+                tokio::select! {
+                    biased;
+                    () = signals.next() => return Err(self.cut_short()),
+                    worked = timeout_at(after(*drain), &mut all) => worked.unwrap_or(Ok(())),
+                }
             }
             worked = &mut all => worked,
         };
-        worked.and(receiver.close().await)
+        tokio::select! {
+            biased;
+            () = signals.next() => Err(self.cut_short()),
+            closed = receiver.close() => worked.and(closed),
+        }
     }
 
     fn spawn<F>(&self, task: impl Fn(Receiver, Option<Duration>) -> F) -> JoinSet<Result<()>>
@@ -146,26 +171,39 @@ impl Worker {
     /// Waits for a reason to stop, and drains.
     async fn supervise(self, mut tasks: JoinSet<Result<()>>) -> Result<()> {
         let mut outcome = Ok(());
+        let mut signals = Signals::listen(self.signals);
         tokio::select! {
             biased;
-            () = self.stopped() => {}
+            () = stopped(&self.stop, &mut signals) => {}
             () = ended(&mut tasks, &mut outcome) => {}
         }
         self.receiver.stop();
-        let deadline = Instant::now() + self.drain;
-        let closed = self.receiver.close().await;
-        // Handlers may go on after a verdict of their own; those without one have lost their message by now.
-        let _ = timeout_at(deadline, ended(&mut tasks, &mut outcome)).await;
-        tasks.shutdown().await;
-        outcome.and(closed)
+        let deadline = after(self.drain);
+        let drained = async {
+            let closed = self.receiver.close().await;
+            // Handlers may go on after a verdict of their own; those without one have lost their message by now.
+            let _ = timeout_at(deadline, ended(&mut tasks, &mut outcome)).await;
+            tasks.shutdown().await;
+            outcome.and(closed)
+        };
+        tokio::select! {
+            biased;
+            () = signals.next() => Err(self.cut_short()), // and the handlers are cancelled with their tasks
+            outcome = drained => outcome,
+        }
     }
 
-    async fn stopped(&self) {
-        let signal = async { if self.signals { signal().await } else { std::future::pending().await } };
-        tokio::select! {
-            () = self.stop.cancelled() => {}
-            () = signal => tracing::info!("told to stop by a signal: draining"),
-        }
+    fn cut_short(&self) -> Error {
+        let name = &self.receiver.shared().name;
+        Error::new(ErrorKind::Closed, format!("{name}: a second signal ended it before it was drained"))
+    }
+}
+
+/// Waits for the token, or for a signal.
+async fn stopped(stop: &CancellationToken, signals: &mut Signals) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = signals.next() => tracing::info!("told to stop by a signal: draining; a second one ends it at once"),
     }
 }
 
@@ -178,33 +216,6 @@ async fn ended(tasks: &mut JoinSet<Result<()>>, outcome: &mut Result<()>) {
         if outcome.is_ok() {
             *outcome = ended;
         }
-    }
-}
-
-#[cfg(unix)]
-async fn signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = terminate.recv() => {}
-            () = interrupt() => {}
-        },
-        Err(error) => {
-            tracing::error!(%error, "cannot listen for SIGTERM");
-            interrupt().await;
-        }
-    }
-}
-
-#[cfg(not(unix))]
-async fn signal() {
-    interrupt().await;
-}
-
-async fn interrupt() {
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::error!(%error, "cannot listen for Ctrl-C");
-        std::future::pending::<()>().await;
     }
 }
 
@@ -243,7 +254,7 @@ where
 
 #[inline]
 fn context(watch: Option<strait_core::Watch>, attempt: u32, timeout: Option<Duration>) -> Context {
-    Context { watch, attempt, deadline: timeout.map(|timeout| Instant::now() + timeout) }
+    Context { watch, attempt, deadline: timeout.map(after) }
 }
 
 /// Lends `lent` to the handler, calls it until it ends, panics or is out of time, and ends the attempts as it did.
@@ -255,21 +266,26 @@ where
 {
     let deadline = context.deadline;
     let (lent, loan) = slot.lend(lent, shared);
-    let outcome = {
-        let mut running = pin!(AssertUnwindSafe(async { handler(lent, context).await }).catch_unwind());
+    // The handler is dropped in here too: what it panics with then is caught like all the rest, and it has given back what
+    // it was lent before the loan ends.
+    let guarded = AssertUnwindSafe(async {
+        let mut running = pin!(async { handler(lent, context).await });
         // Most handlers of a fast service end at once: no timer for them.
-        let ended = match poll_fn(|task| Poll::Ready(running.as_mut().poll(task))).await {
-            Poll::Ready(ended) => Some(ended),
+        match poll_fn(|task| Poll::Ready(running.as_mut().poll(task))).await {
+            Poll::Ready(outcome) => Some(outcome),
             Poll::Pending => match deadline {
                 None => Some(running.await),
                 Some(deadline) => timeout_at(deadline, running).await.ok(),
             },
-        };
-        match ended {
-            Some(Ok(outcome)) => outcome,
-            Some(Err(_)) => Err(Failure::retry("the handler panicked")),
-            None => Err(Failure::retry("the handler took longer than its time-out")),
         }
-    }; // here the handler is dropped, and with it what it was lent
+    });
+    let outcome = match guarded.catch_unwind().await {
+        Ok(Some(outcome)) => outcome,
+        Ok(None) => Err(Failure::retry("the handler took longer than its time-out")),
+        Err(_) => {
+            tracing::error!(receiver = %shared.name, "a handler panicked, or did so while it was cancelled");
+            Err(Failure::retry("the handler panicked"))
+        }
+    };
     loan.end(outcome);
 }
