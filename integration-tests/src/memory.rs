@@ -85,7 +85,7 @@ impl Rig for LogRig {
 
     async fn missing(&self) -> Option<Result<Arc<dyn Consumer>>> {
         let log = MemoryLog::new(LogOptions::named("orders"));
-        let missing = Partition { id: "p99".into(), parents: Vec::new() };
+        let missing = Partition::new("p99");
         let seen = log.member("app", &Start::Earliest, &Life::default()).map(|(log, _)| log);
         Some(seen.map(|seen| {
             let ownership = Arc::new(Static::new([(missing, Start::Earliest)]));

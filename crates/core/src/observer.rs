@@ -14,12 +14,12 @@ pub trait Observer: Debug + Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Measure<'a> {
-    /// How many messages of a partition are stored and not yet received, on a log.
+    /// How far the reader of a partition is behind its newest message, on a log.
     Lag {
         /// Which partition.
         partition: &'a str,
-        /// How many messages.
-        messages: u64,
+        /// How far.
+        lag: Lag,
     },
     /// How long the oldest message that is received and not settled has been held.
     OldestUnsettled(Duration),
@@ -53,6 +53,16 @@ pub enum Measure<'a> {
         /// How.
         kind: ErrorKind,
     },
+}
+
+/// How far a reader is behind the newest message of a partition, in what the provider tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lag {
+    /// How many messages are stored and not yet read.
+    Messages(u64),
+    /// How long before the newest message the last message read was stored.
+    Time(Duration),
 }
 
 /// Hears nothing.

@@ -81,10 +81,7 @@ impl Log for Records {
     }
 
     async fn partitions(&self) -> Result<Vec<Partition>> {
-        Ok((0..4)
-            .map(|index| Partition { id: format!("p{index}").into(), parents: Vec::new() })
-            .chain([child()])
-            .collect())
+        Ok((0..4).map(|index| Partition::new(format!("p{index}"))).chain([child()]).collect())
     }
 
     async fn open(&self, partition: &str, start: &Start, _: u64) -> Result<Box<dyn Reader>> {
@@ -101,7 +98,7 @@ impl Log for Records {
 }
 
 fn child() -> Partition {
-    Partition { id: "p4".into(), parents: vec!["p0".into(), "p1".into()] }
+    Partition::new("p4").with_parents(["p0", "p1"])
 }
 
 #[async_trait]
@@ -121,7 +118,7 @@ impl Reader for Read {
         };
         let records = (self.next..end).map(record).collect();
         self.next = end;
-        Ok(Page::Records { records, behind: None })
+        Ok(Page::Records { records, lag: None, caught_up: false })
     }
 
     async fn close(self: Box<Self>) -> Result<()> {
@@ -272,7 +269,7 @@ async fn handlers_that_block_their_threads_cost_no_heartbeat() {
         (0..10).map(|_| heard.recv_timeout(Duration::from_secs(60)).expect("heartbeats go on")).collect();
     assert_eq!(members.len(), 1, "it is the same member still");
     let progress = strait_kit::Progress { partition: "p0".into(), epoch, position: Position::Number(1) };
-    assert!(coordinator.commit(&[progress]).await[0].is_ok());
+    assert!(coordinator.commit(&progress).await.is_ok());
     coordinator.close().await.unwrap();
     while coordinator.next().await.unwrap().is_some_and(|change| !matches!(change, Change::Revoked { .. })) {}
 }

@@ -9,10 +9,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use strait_core::{Budget, Consumer as _, Error, ErrorKind, Guarantees, Message, Position, Received, Result};
+use strait_core::{Budget, Consumer as _, Error, ErrorKind, Guarantees, Lag, Message, Position, Received, Result};
 use strait_kit::{
-    Change, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Progress, Quarantine, Reader, Record, Start,
-    Suspect,
+    Change, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Progress, Quarantine, Reader, Record, Renew,
+    Start, Suspect,
 };
 use tokio::{
     sync::Notify,
@@ -104,7 +104,7 @@ impl Reader for Read {
         let last = self.scene.0.partitions.lock().unwrap()[&self.partition];
         if self.next > last {
             sleep(SECOND / 10).await;
-            return Ok(Page::Records { records: Vec::new(), behind: Some(0) });
+            return Ok(Page::Records { records: Vec::new(), lag: None, caught_up: true });
         }
         let record = |number: u64| Record {
             message: Message::new(format!("{}{number}", self.partition)),
@@ -114,7 +114,7 @@ impl Reader for Read {
         let end = last.min(self.next + budget.messages as u64 - 1);
         let records = (self.next..=end).map(record).collect();
         self.next = end + 1;
-        Ok(Page::Records { records, behind: Some(last - end) })
+        Ok(Page::Records { records, lag: Some(Lag::Messages(last - end)), caught_up: last == end })
     }
 
     async fn close(self: Box<Self>) -> Result<()> {
@@ -134,10 +134,9 @@ impl Ownership for Scene {
         }
     }
 
-    async fn commit(&self, progress: &[Progress]) -> Vec<Result<()>> {
-        let stored = progress.iter().map(|progress| (progress.partition.to_string(), progress.position.clone()));
-        self.0.stored.lock().unwrap().extend(stored);
-        vec![Ok(()); progress.len()]
+    async fn commit(&self, progress: &Progress) -> Result<()> {
+        self.0.stored.lock().unwrap().push((progress.partition.to_string(), progress.position.clone()));
+        Ok(())
     }
 
     async fn suspect(&self, partition: &str, _: u64, settled: Option<&Position>, suspect: &Suspect) -> Result<()> {
@@ -157,6 +156,10 @@ impl Ownership for Scene {
     async fn finish(&self, _: &str, _: u64, _: Vec<Partition>) -> Result<()> {
         Ok(())
     }
+
+    async fn returned(&self, _: &str, _: u64) {}
+
+    fn on_renewal(&self, _: Renew) {}
 
     async fn close(&self) -> Result<()> {
         Ok(())

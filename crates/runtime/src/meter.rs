@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use strait_core::{ErrorKind, Measure, Observer, Unobserved};
+use strait_core::{ErrorKind, Lag, Measure, Observer, Unobserved};
 
 /// Counts what an engine and a receiver measure, for [`Receiver::health`](crate::Receiver::health), and passes it on.
 ///
@@ -33,7 +33,7 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Rare {
-    lag: BTreeMap<String, u64>,
+    lag: BTreeMap<String, Lag>,
     failures: BTreeMap<&'static str, (u64, ErrorKind)>,
 }
 
@@ -103,8 +103,8 @@ pub struct Counts {
     pub buffered_bytes: u64,
     /// How long the oldest message that is not settled has been held, as the engine last said.
     pub oldest_unsettled: Duration,
-    /// Messages stored and not yet received, by partition, where the provider tells.
-    pub lag: BTreeMap<String, u64>,
+    /// How far each partition's reader is behind, where the provider tells.
+    pub lag: BTreeMap<String, Lag>,
     /// How often each call to the provider failed, and how the last time.
     pub failures: BTreeMap<&'static str, (u64, ErrorKind)>,
 }
@@ -129,11 +129,11 @@ impl Observer for Meter {
             Measure::OldestUnsettled(age) => {
                 inner.oldest_unsettled.store(u64::try_from(age.as_micros()).unwrap_or(u64::MAX), Relaxed);
             }
-            Measure::Lag { partition, messages } => self.rare(|rare| {
-                if let Some(lag) = rare.lag.get_mut(partition) {
-                    *lag = messages;
+            Measure::Lag { partition, lag } => self.rare(|rare| {
+                if let Some(known) = rare.lag.get_mut(partition) {
+                    *known = lag;
                 } else {
-                    rare.lag.insert(partition.to_owned(), messages);
+                    rare.lag.insert(partition.to_owned(), lag);
                 }
             }),
             Measure::Released(partition) => self.rare(|rare| {

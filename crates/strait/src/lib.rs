@@ -2,7 +2,7 @@
 
 pub use strait_config::{Builder, Bus, Connection, Fields, IntoFiles, Needs, Provider, Registry, Secret};
 pub use strait_core::{
-    Claim, Consumer, Error, ErrorKind, Guarantees, Headers, Id, Key, Measure, Message, Observer, Ordering, Origin,
+    Claim, Consumer, Error, ErrorKind, Guarantees, Headers, Id, Key, Lag, Measure, Message, Observer, Ordering, Origin,
     Position, Producer, Receipt, Result, reserved,
 };
 #[cfg(feature = "memory")]

@@ -36,12 +36,10 @@ impl Ownership for Reported {
         self.inner.next().await
     }
 
-    async fn commit(&self, progress: &[Progress]) -> Vec<Result<()>> {
-        let outcomes = self.inner.commit(progress).await;
-        for (progress, _) in progress.iter().zip(&outcomes).filter(|(_, outcome)| outcome.is_ok()) {
-            (self.report)(progress).await;
-        }
-        outcomes
+    async fn commit(&self, progress: &Progress) -> Result<()> {
+        self.inner.commit(progress).await?;
+        (self.report)(progress).await;
+        Ok(())
     }
 
     async fn suspect(&self, partition: &str, epoch: u64, settled: Option<&Position>, suspect: &Suspect) -> Result<()> {

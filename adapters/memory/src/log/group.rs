@@ -242,6 +242,14 @@ impl Group {
         Ok(())
     }
 
+    /// A member lost a partition that is still its own, and nothing of it goes on there: it gains it anew.
+    pub(super) fn returned(&mut self, member: u64, index: usize, epoch: u64) {
+        if self.check(member, index, epoch).is_ok() {
+            (self.partitions[index].owner, self.partitions[index].revoked) = (None, false);
+            self.settle_owner(index);
+        }
+    }
+
     pub(super) fn release(&mut self, member: u64, index: usize, epoch: u64) -> Result<()> {
         self.check(member, index, epoch)?;
         (self.partitions[index].owner, self.partitions[index].revoked) = (None, false);

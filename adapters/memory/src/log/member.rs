@@ -4,8 +4,8 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use strait_core::Result;
-use strait_kit::{Change, Ownership, Partition, Progress};
+use strait_core::{Position, Result};
+use strait_kit::{Change, Ownership, Partition, Progress, Renew, Suspect};
 use tokio::time::{self, Instant};
 
 use super::{MemoryLog, group::Group, partition::index};
@@ -104,16 +104,17 @@ impl Ownership for GroupMember {
         }
     }
 
-    async fn commit(&self, progress: &[Progress]) -> Vec<Result<()>> {
+    async fn commit(&self, Progress { partition, epoch, position }: &Progress) -> Result<()> {
         self.life.breathe().await;
-        let outcomes = self.with(|group, number| {
-            let commit = |Progress { partition, epoch, position }: &Progress| {
-                group.commit(number, index(partition)?, *epoch, position)
-            };
-            progress.iter().map(commit).collect()
-        });
-        self.log.trim();
-        outcomes
+        let index = index(partition)?;
+        self.with(|group, number| group.commit(number, index, *epoch, position))?;
+        self.log.trim(index);
+        Ok(())
+    }
+
+    /// A group of this log quarantines nothing.
+    async fn suspect(&self, _: &str, _: u64, _: Option<&Position>, _: &Suspect) -> Result<()> {
+        Ok(())
     }
 
     async fn release(&self, partition: &str, epoch: u64) -> Result<()> {
@@ -127,6 +128,16 @@ impl Ownership for GroupMember {
         let index = index(partition)?;
         self.with(|group, number| group.finish(number, index, epoch))
     }
+
+    async fn returned(&self, partition: &str, epoch: u64) {
+        self.life.breathe().await;
+        if let Ok(index) = index(partition) {
+            self.with(|group, number| group.returned(number, index, epoch));
+        }
+    }
+
+    /// Changes are enough: it lives as long as it is asked for them.
+    fn on_renewal(&self, _: Renew) {}
 
     async fn close(&self) -> Result<()> {
         self.life.breathe().await;

@@ -173,7 +173,7 @@ impl MemoryLog {
         known
             .ok_or_else(|| Error::new(ErrorKind::NotFound, format!("memory: no group {group:?}")))?
             .skip_to(index, next);
-        store.trim();
+        store.trim(index);
         Ok(())
     }
 
@@ -264,8 +264,8 @@ impl MemoryLog {
         self.shared.groups.notified()
     }
 
-    fn trim(&self) {
-        self.store().trim();
+    fn trim(&self, partition: usize) {
+        self.store().trim(partition);
     }
 }
 

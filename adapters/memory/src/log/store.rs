@@ -5,7 +5,7 @@ use std::{
     time::SystemTime,
 };
 
-use strait_core::{Error, ErrorKind, Key, Message, Position, Receipt, Result, planted};
+use strait_core::{Error, ErrorKind, Key, Lag, Message, Position, Receipt, Result, planted};
 use strait_kit::{self as kit, Page, Record, Start};
 use tokio::sync::Notify;
 
@@ -178,7 +178,7 @@ impl Store {
     pub(super) fn read(&self, index: usize, next: u64, messages: usize, bytes: usize) -> Result<Page> {
         let partition = self.partition(index)?;
         let Some(skip) = next.checked_sub(partition.base) else {
-            return Ok(Page::Trimmed { oldest: Position::Number(partition.base) });
+            return Ok(Page::Trimmed { oldest: Some(Position::Number(partition.base)) });
         };
         if !partition.is_open() && next >= partition.end() {
             return Ok(Page::End { children: partition.children.iter().map(|child| self.describe(*child)).collect() });
@@ -198,28 +198,28 @@ impl Store {
             stored_at: Some(stored.at),
         };
         let records: Vec<_> = stored.zip(next..).take(count).map(record).collect();
-        let behind = Some((partition.records.len() - skip - records.len()) as u64);
-        Ok(Page::Records { records, behind })
+        let behind = (partition.records.len() - skip - records.len()) as u64;
+        Ok(Page::Records { records, lag: Some(Lag::Messages(behind)), caught_up: behind == 0 })
     }
 
     /// A partition as engines know it.
     pub(super) fn describe(&self, index: usize) -> kit::Partition {
-        kit::Partition {
-            id: name(index),
-            parents: self.partitions[index].parents.iter().map(|one| name(*one)).collect(),
-        }
+        let partition = &self.partitions[index];
+        kit::Partition::new(name(index))
+            .with_parents(partition.parents.iter().map(|parent| name(*parent)))
+            .with_closed(!partition.is_open())
+            .with_hashes(u128::from(*partition.hashes.start())..=u128::from(*partition.hashes.end()))
     }
 
-    /// Forgets what every group has settled.
-    pub(super) fn trim(&mut self) {
-        for (index, partition) in self.partitions.iter_mut().enumerate() {
-            let Some(settled) = self.groups.values().map(|group| group.next(index)).min() else { return };
-            let count = usize::try_from(settled.saturating_sub(partition.base)).unwrap_or(usize::MAX);
-            let count = count.min(partition.records.len());
-            self.bytes -= partition.records.range(..count).map(|stored| stored.bytes + OVERHEAD).sum::<usize>();
-            partition.records.drain(..count);
-            partition.base += count as u64;
-        }
+    /// Forgets what every group has settled of a partition.
+    pub(super) fn trim(&mut self, index: usize) {
+        let Some(settled) = self.groups.values().map(|group| group.next(index)).min() else { return };
+        let Some(partition) = self.partitions.get_mut(index) else { return };
+        let count = usize::try_from(settled.saturating_sub(partition.base)).unwrap_or(usize::MAX);
+        let count = count.min(partition.records.len());
+        self.bytes -= partition.records.range(..count).map(|stored| stored.bytes + OVERHEAD).sum::<usize>();
+        partition.records.drain(..count);
+        partition.base += count as u64;
     }
 
     /// How many records a group has yet to settle.

@@ -6,7 +6,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
 use strait_core::{Error, ErrorKind, Position, Result};
 use tokio::sync::{Notify, mpsc, oneshot};
 
@@ -192,9 +191,8 @@ impl Ownership for Coordinator {
         }
     }
 
-    async fn commit(&self, progress: &[Progress]) -> Vec<Result<()>> {
-        let commit = |progress: &Progress| self.ask(Event::Commit { ticket: 0, progress: progress.clone() });
-        join_all(progress.iter().map(commit)).await
+    async fn commit(&self, progress: &Progress) -> Result<()> {
+        self.ask(Event::Commit { ticket: 0, progress: progress.clone() }).await
     }
 
     async fn suspect(&self, partition: &str, epoch: u64, settled: Option<&Position>, suspect: &Suspect) -> Result<()> {

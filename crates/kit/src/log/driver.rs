@@ -1,6 +1,6 @@
 use std::{future::ready, sync::Arc, time::Duration};
 
-use futures_util::{FutureExt as _, StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, future::join_all, stream};
 use strait_core::{ErrorKind, Measure, Result, planted};
 use tokio::{
     sync::Mutex,
@@ -159,8 +159,8 @@ pub(super) async fn store(shared: &Shared, (numbers, progress): (Vec<u32>, Vec<P
     if progress.is_empty() || planted!("settled-and-not-stored") {
         return true;
     }
-    let outcomes = shared.ownership.commit(&progress).await;
-    let mut done = outcomes.len() == progress.len();
+    let outcomes = join_all(progress.iter().map(|progress| shared.ownership.commit(progress))).await;
+    let mut done = true;
     for ((number, progress), outcome) in numbers.into_iter().zip(progress).zip(outcomes) {
         match outcome {
             Ok(()) => shared.tenures().committed(number, progress.position),

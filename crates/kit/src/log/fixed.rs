@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use strait_core::{Error, ErrorKind, Position, Result};
 use tokio::sync::Notify;
 
-use super::{Change, Ownership, Partition, Progress, Start};
+use super::{Change, Ownership, Partition, Progress, Renew, Start, Suspect};
 
 /// An [`Ownership`] of one: this process owns all partitions, from the beginning to the end.
 ///
@@ -22,7 +22,7 @@ pub struct Static {
 #[derive(Debug, Default)]
 struct State {
     changes: VecDeque<Change>,
-    owned: BTreeSet<Arc<str>>,
+    owned: BTreeMap<Arc<str>, Owned>,
     finished: BTreeSet<Arc<str>>,
     /// Children that wait for all their parents.
     waiting: Vec<Partition>,
@@ -30,15 +30,19 @@ struct State {
     closed: bool,
 }
 
-/// There is only ever one tenure of a partition.
-const EPOCH: u64 = 1;
+#[derive(Debug)]
+struct Owned {
+    epoch: u64,
+    /// Where its first tenure started.
+    start: Start,
+}
 
 impl Static {
     /// Owns these partitions, each from the place given.
     pub fn new(partitions: impl IntoIterator<Item = (Partition, Start)>) -> Self {
         let mut state = State::default();
         for (partition, start) in partitions {
-            state.gain(partition.id, start);
+            state.gain(partition.id, 1, start);
         }
         Self { state: Mutex::new(state), changed: Notify::new() }
     }
@@ -54,13 +58,14 @@ impl Static {
 }
 
 impl State {
-    fn gain(&mut self, partition: Arc<str>, start: Start) {
-        self.owned.insert(Arc::clone(&partition));
-        self.changes.push_back(Change::Gained { partition, epoch: EPOCH, start, until: None, quarantine: None });
+    fn gain(&mut self, partition: Arc<str>, epoch: u64, start: Start) {
+        let from = self.progress.get(&partition).map_or_else(|| start.clone(), |last| Start::After(last.clone()));
+        self.owned.insert(Arc::clone(&partition), Owned { epoch, start });
+        self.changes.push_back(Change::Gained { partition, epoch, start: from, until: None, quarantine: None });
     }
 
     fn check(&self, partition: &str, epoch: u64) -> Result<()> {
-        if epoch == EPOCH && self.owned.contains(partition) {
+        if self.owned.get(partition).is_some_and(|owned| owned.epoch == epoch) {
             return Ok(());
         }
         Err(Error::new(ErrorKind::Lost, format!("partition {partition:?} is not owned in epoch {epoch}")))
@@ -85,16 +90,16 @@ impl Ownership for Static {
         }
     }
 
-    async fn commit(&self, progress: &[Progress]) -> Vec<Result<()>> {
+    async fn commit(&self, Progress { partition, epoch, position }: &Progress) -> Result<()> {
         let mut state = self.state();
-        progress
-            .iter()
-            .map(|Progress { partition, epoch, position }| {
-                state.check(partition, *epoch)?;
-                state.progress.insert(Arc::clone(partition), position.clone());
-                Ok(())
-            })
-            .collect()
+        state.check(partition, *epoch)?;
+        state.progress.insert(Arc::clone(partition), position.clone());
+        Ok(())
+    }
+
+    /// No tenure is in quarantine here.
+    async fn suspect(&self, _: &str, _: u64, _: Option<&Position>, _: &Suspect) -> Result<()> {
+        Ok(())
     }
 
     async fn release(&self, partition: &str, epoch: u64) -> Result<()> {
@@ -120,19 +125,37 @@ impl Ownership for Static {
             waiting.extract_if(.., |child| child.parents.iter().all(|parent| finished.contains(parent))).collect();
         for child in ready {
             if !state.closed {
-                state.gain(child.id, Start::Earliest);
+                state.gain(child.id, 1, Start::Earliest);
             }
         }
         self.changed.notify_one();
         Ok(())
     }
 
+    async fn returned(&self, partition: &str, epoch: u64) {
+        let mut state = self.state();
+        if state.check(partition, epoch).is_ok()
+            && let Some((partition, Owned { start, .. })) = state.owned.remove_entry(partition)
+            && !state.closed
+        {
+            state.gain(partition, epoch + 1, start);
+        }
+        self.changed.notify_one();
+    }
+
+    /// Tenures have no end here.
+    fn on_renewal(&self, _: Renew) {}
+
     async fn close(&self) -> Result<()> {
         let mut state = self.state();
         if !state.closed {
             state.closed = true;
-            let owned: Vec<_> = state.owned.iter().map(Arc::clone).collect();
-            state.changes.extend(owned.into_iter().map(|partition| Change::Revoked { partition, epoch: EPOCH }));
+            let revoke = |(partition, owned): (&Arc<str>, &Owned)| Change::Revoked {
+                partition: Arc::clone(partition),
+                epoch: owned.epoch,
+            };
+            let revoked: Vec<_> = state.owned.iter().map(revoke).collect();
+            state.changes.extend(revoked);
         }
         self.changed.notify_one();
         Ok(())

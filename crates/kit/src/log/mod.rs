@@ -4,18 +4,20 @@ mod consumer;
 mod driver;
 mod fixed;
 mod ownership;
+mod partition;
 mod quarantine;
 mod reader;
 mod tenure;
 
-use std::{fmt::Debug, sync::Arc, time::SystemTime};
+use std::{fmt::Debug, time::SystemTime};
 
 use async_trait::async_trait;
-use strait_core::{Budget, Guarantees, Message, Position, Result};
+use strait_core::{Budget, Guarantees, Lag, Message, Position, Result};
 
 pub use consumer::{LogConsumer, LogSettings, Trimmed};
 pub use fixed::Static;
 pub use ownership::{Change, Ownership, Progress, Quarantine, Renew, Suspect};
+pub use partition::Partition;
 
 /// The raw operations of a partitioned log. Every call has a deadline of its own.
 #[async_trait]
@@ -44,15 +46,6 @@ pub trait Reader: Send {
     async fn close(self: Box<Self>) -> Result<()>;
 }
 
-/// A partition of a log.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Partition {
-    /// Its name.
-    pub id: Arc<str>,
-    /// The partitions that it was split or merged from.
-    pub parents: Vec<Arc<str>>,
-}
-
 /// Where a reader starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -75,8 +68,10 @@ pub enum Page {
     Records {
         /// The records.
         records: Vec<Record>,
-        /// How many more are stored behind them, as far as is known.
-        behind: Option<u64>,
+        /// How far behind the newest record of the partition they end, as far as is known.
+        lag: Option<Lag>,
+        /// Whether nothing was stored behind them when they were read. `false` if that is not known.
+        caught_up: bool,
     },
     /// The partition was split or merged, and ends here for good.
     End {
@@ -85,8 +80,8 @@ pub enum Page {
     },
     /// What was asked for is no longer stored.
     Trimmed {
-        /// The oldest position that is.
-        oldest: Position,
+        /// The oldest position that is, where that is known.
+        oldest: Option<Position>,
     },
 }
 

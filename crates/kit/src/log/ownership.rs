@@ -18,20 +18,20 @@ use super::{Partition, Start};
 ///   anew, in a new epoch.
 /// - **W5** Whatever was lost, and is still this process's to read, is gained anew once [`returned`](Self::returned) was
 ///   called for it, or after a while.
+///
+/// No method has a default: a wrapper that forgot one would switch off what it does.
 #[async_trait]
 pub trait Ownership: Any + Debug + Send + Sync {
     /// Waits for the next change. `None` once closed and nothing is owned any more. Cancel-safe.
     async fn next(&self) -> Result<Option<Change>>;
 
-    /// Stores progress. One outcome per entry, in order.
-    async fn commit(&self, progress: &[Progress]) -> Vec<Result<()>>;
+    /// Stores the progress of one tenure. At most one call a tenure is under way at a time; tenures do not wait for each
+    /// other.
+    async fn commit(&self, progress: &Progress) -> Result<()>;
 
     /// Stores which message is worked on next, alone, and that everything up to `settled` is. Called in tenures that were
-    /// gained in quarantine only, before the message is handed out. By default nothing is stored, where nothing is.
-    async fn suspect(&self, partition: &str, epoch: u64, settled: Option<&Position>, suspect: &Suspect) -> Result<()> {
-        let _ = (partition, epoch, settled, suspect);
-        Ok(())
-    }
+    /// gained in quarantine only, before the message is handed out. Where no tenure is, nothing is to be done.
+    async fn suspect(&self, partition: &str, epoch: u64, settled: Option<&Position>, suspect: &Suspect) -> Result<()>;
 
     /// Hands a partition over. Called when nothing of it is in hand any more, and progress is committed.
     async fn release(&self, partition: &str, epoch: u64) -> Result<()>;
@@ -40,17 +40,13 @@ pub trait Ownership: Any + Debug + Send + Sync {
     async fn finish(&self, partition: &str, epoch: u64, children: Vec<Partition>) -> Result<()>;
 
     /// Nothing of a tenure that was lost goes on here any more: its last handler has returned. Called once for each,
-    /// whoever found out that it was lost; not for what was released or finished. By default nothing comes of it.
-    async fn returned(&self, partition: &str, epoch: u64) {
-        let _ = (partition, epoch);
-    }
+    /// whoever found out that it was lost; not for what was released or finished.
+    async fn returned(&self, partition: &str, epoch: u64);
 
     /// Has `renew` called with the end of every [`Change::Renewed`], from whatever thread learns of it, so that claims
     /// hold while nobody asks for changes because handlers block the threads. Never while a [`Change::Lost`] is to be
-    /// heard first. By default nobody calls it, and changes do.
-    fn on_renewal(&self, renew: Renew) {
-        drop(renew);
-    }
+    /// heard first. Where changes are enough, `renew` is dropped.
+    fn on_renewal(&self, renew: Renew);
 
     /// Leaves the group: whatever is owned is revoked through [`next`](Self::next).
     async fn close(&self) -> Result<()>;

@@ -50,17 +50,17 @@ impl Place {
                 continue;
             }
             match reader.next(budget).await? {
-                Page::Records { records, behind } => {
+                Page::Records { records, lag, caught_up } => {
                     self.failures = 0;
-                    if let Some(messages) = behind {
-                        self.shared.settings.observer.observe(Measure::Lag { partition: &self.partition, messages });
+                    if let Some(lag) = lag {
+                        self.shared.settings.observer.observe(Measure::Lag { partition: &self.partition, lag });
                     }
                     if let Some(last) = records.last() {
                         self.start = Start::After(last.position.clone());
                         self.shared.tenures().arrive(self.number, records);
                         self.shared.ready.notify_one();
                     } else {
-                        self.found_nothing(behind);
+                        self.found_nothing(caught_up);
                     }
                 }
                 Page::End { children } => {
@@ -69,14 +69,14 @@ impl Place {
                     }
                     return close(reader).await;
                 }
-                Page::Trimmed { oldest } => return Ok(self.trimmed(&oldest)),
+                Page::Trimmed { oldest } => return Ok(self.trimmed(oldest.as_ref())),
             }
         }
     }
 
-    fn found_nothing(&self, behind: Option<u64>) {
+    fn found_nothing(&self, caught_up: bool) {
         let mut tenures = self.shared.tenures();
-        if behind == Some(0) {
+        if caught_up {
             tenures.caught_up(self.number);
         }
         if tenures.answered(now()) {
@@ -84,15 +84,15 @@ impl Place {
         }
     }
 
-    fn trimmed(&mut self, oldest: &Position) -> bool {
+    fn trimmed(&mut self, oldest: Option<&Position>) -> bool {
         let Self { partition, start, .. } = self;
         if self.shared.settings.trimmed == Trimmed::Skip || planted!("trimmed-place-skipped") {
-            tracing::warn!(%partition, %oldest, "what was to be read is no longer stored: it goes on at the oldest record");
+            tracing::warn!(%partition, oldest = oldest.map(tracing::field::display), "what was to be read is no longer stored: it goes on at the oldest record");
             self.start = Start::Earliest;
             return true;
         }
-        let text =
-            format!("partition {partition:?} is no longer stored from {start:?} on; its oldest record is {oldest}");
+        let oldest = oldest.map_or_else(String::new, |oldest| format!("; its oldest record is {oldest}"));
+        let text = format!("partition {partition:?} is no longer stored from {start:?} on{oldest}");
         self.report(Error::new(ErrorKind::NotFound, text));
         false
     }

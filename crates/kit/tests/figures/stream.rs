@@ -61,7 +61,7 @@ impl Log for View {
 
     async fn partitions(&self) -> Result<Vec<Partition>> {
         let count = self.stream.lock().len();
-        Ok((0..count).map(|index| Partition { id: name(index).into(), parents: Vec::new() }).collect())
+        Ok((0..count).map(|index| Partition::new(name(index))).collect())
     }
 
     async fn open(&self, partition: &str, start: &Start, _: u64) -> Result<Box<dyn Reader>> {
@@ -111,7 +111,7 @@ impl Reader for Reading {
             position: Position::Number(index as u64),
             stored_at: None,
         });
-        Ok(Page::Records { records: records.collect(), behind: None })
+        Ok(Page::Records { records: records.collect(), lag: None, caught_up: false })
     }
 
     async fn close(self: Box<Self>) -> Result<()> {

@@ -71,7 +71,7 @@ impl World {
                 self.store.delete(&key, micros);
                 Reply::Deleted(Ok(()))
             }
-            _ => Reply::Partitions(Ok(vec![Partition { id: "p0".into(), parents: Vec::new() }])),
+            _ => Reply::Partitions(Ok(vec![Partition::new("p0")])),
         }
     }
 

@@ -104,7 +104,7 @@ impl SimLog {
     }
 
     pub(crate) fn partition(&self, shard: usize) -> Partition {
-        Partition { id: name(shard), parents: self.shards[shard].parents.iter().map(|parent| name(*parent)).collect() }
+        Partition::new(name(shard)).with_parents(self.shards[shard].parents.iter().map(|parent| name(*parent)))
     }
 
     pub(crate) fn partitions(&self) -> Vec<Partition> {

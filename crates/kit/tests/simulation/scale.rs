@@ -70,7 +70,7 @@ fn purpose(call: &Call) -> &'static str {
 
 impl Group {
     fn new(partitions: usize) -> Self {
-        let partition = |index| Partition { id: name(index), parents: Vec::new() };
+        let partition = |index| Partition::new(name(index));
         Self {
             now: 0,
             begin: Instant::now(),

@@ -4,7 +4,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use strait_core::{Error, Position, Result};
+use strait_core::{Position, Result};
 use strait_kit::{Change, Ownership, Partition, Progress, Renew, Suspect};
 
 use super::{Fault, Faults, Site, error, lost_answer};
@@ -33,14 +33,11 @@ impl FaultyOwnership {
         self.state.lock().expect("nothing panics while holding this")
     }
 
-    /// Makes a call that stores progress of so many partitions, as planned. `failed` is how it ends if it goes wrong.
-    async fn store<T>(&self, count: usize, call: impl Future<Output = T>, failed: impl FnOnce(Error) -> T) -> T {
-        match self.faults.next(Site::Commit, count) {
-            Some(Fault::Fail(kind)) => failed(error(kind)),
-            Some(Fault::Ambiguous) => {
-                call.await;
-                failed(lost_answer())
-            }
+    /// Makes a call that stores progress, as planned.
+    async fn store(&self, call: impl Future<Output = Result<()>>) -> Result<()> {
+        match self.faults.next(Site::Commit, 1) {
+            Some(Fault::Fail(kind)) => Err(error(kind)),
+            Some(Fault::Ambiguous) => call.await.and(Err(lost_answer())),
             fault => {
                 self.faults.wait(fault.as_ref()).await;
                 call.await
@@ -76,13 +73,12 @@ impl Ownership for FaultyOwnership {
         Ok(Some(change))
     }
 
-    async fn commit(&self, progress: &[Progress]) -> Vec<Result<()>> {
-        let count = progress.len();
-        self.store(count, self.inner.commit(progress), |error| vec![Err(error); count]).await
+    async fn commit(&self, progress: &Progress) -> Result<()> {
+        self.store(self.inner.commit(progress)).await
     }
 
     async fn suspect(&self, partition: &str, epoch: u64, settled: Option<&Position>, suspect: &Suspect) -> Result<()> {
-        self.store(1, self.inner.suspect(partition, epoch, settled, suspect), Err).await
+        self.store(self.inner.suspect(partition, epoch, settled, suspect)).await
     }
 
     async fn release(&self, partition: &str, epoch: u64) -> Result<()> {

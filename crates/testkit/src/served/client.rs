@@ -9,7 +9,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use strait_core::{Budget, Error, ErrorKind, Guarantees, Limits, Message, Ordering, Plan, Producer, Receipt, Result};
+use strait_core::{
+    Budget, Error, ErrorKind, Guarantees, Lag, Limits, Message, Ordering, Plan, Position, Producer, Receipt, Result,
+};
 use strait_kit::{Log, Ownership, Page, Partition, Reader, Record, Start};
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 
@@ -178,14 +180,14 @@ impl Reader for ServedReader {
     async fn next(&mut self, budget: Budget) -> Result<Page> {
         let next = Ask::Next { messages: budget.messages, bytes: budget.bytes };
         match ask(&mut self.line, &self.topic, next).await? {
-            Answer::Records { records, behind } => {
+            Answer::Records { records, behind, caught_up } => {
                 let records = records.into_iter().map(Record::try_from).collect::<Result<_>>()?;
-                Ok(Page::Records { records, behind })
+                Ok(Page::Records { records, lag: behind.map(Lag::Messages), caught_up })
             }
             Answer::End { children } => {
                 Ok(Page::End { children: children.into_iter().map(|child: Part| child.into()).collect() })
             }
-            Answer::Trimmed { oldest } => Ok(Page::Trimmed { oldest: oldest.into() }),
+            Answer::Trimmed { oldest } => Ok(Page::Trimmed { oldest: oldest.map(Position::Number) }),
             _ => Err(unexpected()),
         }
     }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
-use strait_core::{Budget, Error, ErrorKind, Message, Producer, Result};
+use strait_core::{Budget, Error, ErrorKind, Lag, Message, Producer, Result};
 use strait_kit::{Page, Reader, Start};
 use strait_memory::{Life, LogOptions, MemoryLog};
 use tokio::{
@@ -126,11 +126,12 @@ async fn answer(
         Ask::Next { messages, bytes } => {
             let reader = reader.as_mut().ok_or_else(|| Error::new(ErrorKind::Invalid, "served: nothing is open"))?;
             Ok(match reader.next(Budget::new(messages, bytes)).await? {
-                Page::Records { records, behind } => {
-                    Answer::Records { records: records.iter().map(Into::into).collect(), behind }
+                Page::Records { records, lag, caught_up } => {
+                    let behind = lag.and_then(|lag| if let Lag::Messages(count) = lag { Some(count) } else { None });
+                    Answer::Records { records: records.iter().map(Into::into).collect(), behind, caught_up }
                 }
                 Page::End { children } => Answer::End { children: children.into_iter().map(Into::into).collect() },
-                Page::Trimmed { oldest } => Answer::Trimmed { oldest: number(&oldest) },
+                Page::Trimmed { oldest } => Answer::Trimmed { oldest: oldest.as_ref().map(number) },
                 _ => return Err(Error::new(ErrorKind::Unsupported, "served: a page that it does not know")),
             })
         }

@@ -74,9 +74,9 @@ pub(super) enum Ask {
 pub(super) enum Answer {
     Described { message_bytes: usize, partitions: Vec<Part> },
     Outcomes(Vec<Outcome>),
-    Records { records: Vec<Stored>, behind: Option<u64> },
+    Records { records: Vec<Stored>, behind: Option<u64>, caught_up: bool },
     End { children: Vec<Part> },
-    Trimmed { oldest: u64 },
+    Trimmed { oldest: Option<u64> },
     Left(usize),
     Done,
     Failed(Failed),
@@ -86,6 +86,7 @@ pub(super) enum Answer {
 pub(super) struct Part {
     id: String,
     parents: Vec<String>,
+    closed: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -220,12 +221,13 @@ impl From<Begin> for Start {
 impl From<Partition> for Part {
     fn from(partition: Partition) -> Self {
         let name = |name: Arc<str>| name.to_string();
-        Self { id: name(partition.id), parents: partition.parents.into_iter().map(name).collect() }
+        let (id, closed) = (name(partition.id), partition.closed);
+        Self { id, parents: partition.parents.into_iter().map(name).collect(), closed }
     }
 }
 
 impl From<Part> for Partition {
-    fn from(Part { id, parents }: Part) -> Self {
-        Self { id: id.into(), parents: parents.into_iter().map(Arc::from).collect() }
+    fn from(Part { id, parents, closed }: Part) -> Self {
+        Self::new(id).with_parents(parents).with_closed(closed)
     }
 }
