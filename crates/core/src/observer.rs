@@ -46,6 +46,13 @@ pub enum Measure<'a> {
     Gained(&'a str),
     /// A partition was handed over or lost.
     Released(&'a str),
+    /// Whether a partition can be read.
+    Reading {
+        /// Which partition.
+        partition: &'a str,
+        /// How that failed last; nothing once it is read again.
+        failed: Option<ErrorKind>,
+    },
     /// A call to the provider failed.
     Failed {
         /// Which one: `receive`, `settle`, `extend`, `release`, `send`, `commit`, ...

@@ -34,6 +34,7 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Rare {
     lag: BTreeMap<String, Lag>,
+    failing: BTreeMap<String, ErrorKind>,
     failures: BTreeMap<&'static str, (u64, ErrorKind)>,
 }
 
@@ -76,6 +77,7 @@ impl Meter {
             buffered_bytes: inner.bytes.load(Relaxed),
             oldest_unsettled: Duration::from_micros(inner.oldest_unsettled.load(Relaxed)),
             lag: rare.lag.clone(),
+            failing: rare.failing.clone(),
             failures: rare.failures.clone(),
         }
     }
@@ -105,6 +107,8 @@ pub struct Counts {
     pub oldest_unsettled: Duration,
     /// How far each partition's reader is behind, where the provider tells.
     pub lag: BTreeMap<String, Lag>,
+    /// Partitions that cannot be read now, and how that failed last.
+    pub failing: BTreeMap<String, ErrorKind>,
     /// How often each call to the provider failed, and how the last time.
     pub failures: BTreeMap<&'static str, (u64, ErrorKind)>,
 }
@@ -138,6 +142,13 @@ impl Observer for Meter {
             }),
             Measure::Released(partition) => self.rare(|rare| {
                 rare.lag.remove(partition);
+                rare.failing.remove(partition);
+            }),
+            Measure::Reading { partition, failed } => self.rare(|rare| {
+                match failed {
+                    Some(kind) => rare.failing.insert(partition.to_owned(), kind),
+                    None => rare.failing.remove(partition),
+                };
             }),
             Measure::Failed { call, kind } => self.rare(|rare| {
                 let (count, last) = rare.failures.entry(call).or_insert((0, kind));

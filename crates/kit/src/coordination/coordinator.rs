@@ -180,11 +180,11 @@ impl Ownership for Coordinator {
                     }
                     return Ok(Some(change));
                 }
+                if state.stopped {
+                    return Ok(None); // whatever is still to be reported: it is in the log
+                }
                 if let Some(error) = state.errors.pop_front() {
                     return Err(error);
-                }
-                if state.stopped {
-                    return Ok(None);
                 }
             }
             changed.await;

@@ -4,63 +4,15 @@ use std::{
 };
 
 use async_trait::async_trait;
-use strait_core::{Budget, Consumer, Guarantees, Observer, Received, Result, Token, Unobserved};
+use strait_core::{Budget, Consumer, Guarantees, Received, Result, Token};
 use tokio::{
     sync::{Mutex as AsyncMutex, Notify, watch},
     task::JoinHandle,
     time::Instant,
 };
 
-use super::{Log, Ownership, driver, tenure::Tenures};
+use super::{Log, LogSettings, Ownership, driver, tenures::Tenures};
 use crate::answers;
-
-/// How a [`LogConsumer`] works.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct LogSettings {
-    /// Most messages delivered or read ahead and not settled up to, over all partitions; each partition has an equal
-    /// share, at least 1. To be at least what the receiver holds. Default: 1,024.
-    pub buffer: usize,
-    /// Most bytes read ahead, over all partitions, exceeded by at most a message each. Default: 16 MiB.
-    pub buffer_bytes: usize,
-    /// Most records asked for at once. Default: 256.
-    pub page: usize,
-    /// How often progress is committed. What was settled since comes again after a crash. Default: 1 s.
-    pub commit_interval: Duration,
-    /// How long a partition may drain before it is handed over regardless. Default: 30 s.
-    pub grace: Duration,
-    /// How often dropped claims are looked for. Default: 500 ms.
-    pub sweep: Duration,
-    /// What happens when the position to read from is no longer stored. Default: it fails.
-    pub trimmed: Trimmed,
-    /// What hears of what is measured.
-    pub observer: Arc<dyn Observer>,
-}
-
-/// What happens when the position to read from is no longer stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Trimmed {
-    /// The partition is not read, and receiving reports it.
-    #[default]
-    Fail,
-    /// It goes on at the oldest record there is, with a warning: what lies between is lost.
-    Skip,
-}
-
-impl Default for LogSettings {
-    fn default() -> Self {
-        Self {
-            buffer: 1024,
-            buffer_bytes: 16 << 20,
-            page: 256,
-            commit_interval: Duration::from_secs(1),
-            grace: Duration::from_secs(30),
-            sweep: Duration::from_millis(500),
-            trimmed: Trimmed::default(),
-            observer: Arc::new(Unobserved),
-        }
-    }
-}
 
 /// A [`Consumer`] of a [`Log`]: reads the partitions that its [`Ownership`] gives it, and commits a contiguous watermark.
 ///
@@ -83,8 +35,8 @@ pub(super) struct Shared {
     pub(super) ready: Notify,
     /// Something was lost of which claims may be left.
     pub(super) lost: Notify,
-    /// A partition was gained in quarantine.
-    pub(super) quarantined: Notify,
+    /// Something may have to be asked of the ownership.
+    pub(super) work: Notify,
     /// Whether it is closed, and at last how that went.
     pub(super) closing: watch::Sender<bool>,
     pub(super) closed: Mutex<Result<()>>,
@@ -101,6 +53,12 @@ pub(super) fn now() -> std::time::Instant {
     Instant::now().into_std()
 }
 
+/// A while later, or as late as there is.
+pub(super) fn later(now: std::time::Instant, pause: Duration) -> std::time::Instant {
+    const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    now.checked_add(pause).unwrap_or_else(|| now + FAR)
+}
+
 impl LogConsumer {
     /// Consumes `log` as far as `ownership` gives it. Must be called inside a Tokio runtime.
     pub fn new(log: Arc<dyn Log>, ownership: Arc<dyn Ownership>, settings: LogSettings) -> Self {
@@ -111,7 +69,7 @@ impl LogConsumer {
             tenures: Mutex::default(),
             ready: Notify::new(),
             lost: Notify::new(),
-            quarantined: Notify::new(),
+            work: Notify::new(),
             closing: watch::Sender::new(false),
             closed: Mutex::new(Ok(())),
         });
@@ -138,12 +96,11 @@ impl LogConsumer {
 
 impl Drop for LogConsumer {
     fn drop(&mut self) {
-        if let Some(driver) = self.driver.get_mut().take()
-            && !*self.shared.closing.borrow()
-        {
+        // Also if a close was given up: who drops it has no more time.
+        if let Some(driver) = self.driver.get_mut().take() {
             driver.abort();
-            self.shared.tenures().end_all(); // its readers hold what is shared, and would keep it for ever
         }
+        self.shared.tenures().end_all(); // its readers hold what is shared, and would keep it for ever
     }
 }
 
@@ -164,7 +121,7 @@ impl Consumer for LogConsumer {
                 if !batch.is_empty() {
                     return Ok(batch);
                 }
-                if let Some(error) = tenures.errors.pop_front() {
+                if let Some(error) = tenures.take_error() {
                     return Err(error);
                 }
                 if std::mem::take(&mut tenures.answered) {
@@ -185,8 +142,10 @@ impl Consumer for LogConsumer {
 
     async fn close(&self) -> Result<()> {
         self.shared.closing.send_replace(true);
-        if let Some(driver) = self.driver.lock().await.take() {
-            let _ = driver.await; // it does not panic, and nobody aborts it once it closes
+        let mut driver = self.driver.lock().await;
+        if let Some(running) = driver.as_mut() {
+            let _ = running.await; // it does not panic, and nobody aborts it before this is dropped
+            *driver = None;
         }
         self.shared.closed.lock().expect("nothing panics while holding this").clone()
     }

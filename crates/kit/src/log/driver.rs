@@ -1,70 +1,63 @@
-use std::{future::ready, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::{FutureExt as _, StreamExt as _, future::join_all, stream};
-use strait_core::{ErrorKind, Measure, Result, planted};
-use tokio::{
-    sync::Mutex,
-    time::{self, MissedTickBehavior},
-};
+use strait_core::{ErrorKind, Measure};
+use tokio::time::{self, MissedTickBehavior};
 
 use super::{
-    Change, Progress, Quarantine,
-    consumer::{Shared, now},
-    quarantine::{Isolation, isolate},
+    Change, Quarantine,
+    calls::call,
+    consumer::{Shared, later, now},
+    quarantine::Isolation,
     reader::read,
+    reading::Reading,
     tenure::Tenure,
 };
 
 /// How often a partition that drains, or is in quarantine, is looked at.
 pub(super) const BEAT: Duration = Duration::from_millis(20);
 
-/// How many partitions are handed over at once.
-const AT_ONCE: usize = 64;
-
-/// The longest pause between commits that fail.
+/// The longest pause between calls that fail.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// The longest pause after a report of what is owned. What is revoked waits that long to be heard.
+const LONGEST_REPORT: Duration = Duration::from_secs(1);
 
 /// The task behind a [`LogConsumer`](super::LogConsumer): follows what is owned, commits, hands over, and mends.
 ///
-/// Each of these goes on while another waits for the provider; only commits of the same partition wait for each other.
+/// Each of these goes on while another waits for the provider. When nothing is owned any more, the readers are closed, and
+/// then the log.
 pub(super) async fn drive(shared: Arc<Shared>) {
-    let commits = Mutex::new(());
-    let forever = async {
-        tokio::join!(
-            commit_often(&shared, &commits),
-            hand_over(&shared, &commits),
-            mend(&shared),
-            see_off(&shared),
-            isolate(&shared, &commits),
-            close(&shared)
-        )
-    };
-    let outcome = tokio::select! {
-        outcome = follow(&shared) => outcome,
-        _ = forever => Ok(()),
-    };
-    shared.tenures().end_all(); // one may have been handed over and not yet ended
+    let others = async { tokio::join!(call(&shared), mend(&shared), see_off(&shared), leave(&shared)) };
+    tokio::select! {
+        () = follow(&shared) => {}
+        _ = others => {}
+    }
+    let readers = shared.tenures().end_all();
+    for reader in readers {
+        reader.wait().await;
+    }
     let closed = shared.log.close().await;
-    *shared.closed.lock().expect("nothing panics while holding this") = outcome.and(closed);
+    *shared.closed.lock().expect("nothing panics while holding this") = closed;
+    shared.closing.send_replace(true); // also where the ownership ended by itself
 }
 
-/// Follows what is owned, until nothing is and it is closed.
-async fn follow(shared: &Arc<Shared>) -> Result<()> {
+/// Follows what is owned, until nothing is and it is closed. A failure is a report: it ends nothing, since what is owned is
+/// to be handed over whatever else is wrong.
+async fn follow(shared: &Arc<Shared>) {
     let mut failures = 0;
     loop {
         match shared.ownership.next().await {
             Ok(Some(change)) => {
                 failures = 0;
                 apply(shared, change);
+                shared.work.notify_one();
             }
-            Ok(None) => return Ok(()),
+            Ok(None) => return,
             Err(error) => {
                 failed(shared, "own", error.kind());
-                if *shared.closing.borrow() && !error.is_transient() {
-                    return Err(error);
-                }
+                tracing::warn!(%error, "something is wrong with what is owned");
                 failures += 1;
-                time::sleep(pause(failures)).await;
+                time::sleep(pause(failures).min(LONGEST_REPORT)).await;
             }
         }
     }
@@ -80,11 +73,12 @@ fn apply(shared: &Arc<Shared>, change: Change) {
             shared.settings.observer.observe(Measure::Gained(&partition));
             if let Some(Quarantine { suspect }) = &quarantine {
                 tracing::warn!(%partition, ?suspect, "owners of a partition died without having come further: it is worked on one message at a time");
-                shared.quarantined.notify_one();
             }
             let isolation = quarantine.map(|quarantine| Isolation::new(quarantine, shared.settings.buffer));
             let number = shared.tenures().begin(Tenure::new(partition, epoch, start, until, isolation));
-            start_reading(shared, number);
+            if !*shared.closing.borrow() {
+                start_reading(shared, number);
+            }
         }
         Change::Renewed { until } => {
             let ended = shared.tenures().renew(until, now());
@@ -97,7 +91,7 @@ fn apply(shared: &Arc<Shared>, change: Change) {
             let grace = if *shared.closing.borrow() { Duration::ZERO } else { shared.settings.grace };
             let mut tenures = shared.tenures();
             if let Some(number) = tenures.find(&partition, epoch) {
-                tenures.drain(number, now() + grace);
+                tenures.drain(number, later(now(), grace));
             }
         }
         Change::Lost { partition, epoch } => {
@@ -110,8 +104,11 @@ fn apply(shared: &Arc<Shared>, change: Change) {
 }
 
 fn start_reading(shared: &Arc<Shared>, number: u32) {
-    let reader = tokio::spawn(read(Arc::clone(shared), number));
-    shared.tenures().read_by(number, reader.abort_handle());
+    let (reading, stop) = Reading::new();
+    let former = shared.tenures().read_by(number, reading);
+    if let Some(former) = former {
+        tokio::spawn(read(Arc::clone(shared), number, stop, former));
+    }
 }
 
 pub(super) fn lose(shared: &Shared, number: u32) {
@@ -124,7 +121,7 @@ pub(super) fn lose(shared: &Shared, number: u32) {
     }
 }
 
-/// Says of what was lost when the last of its claims is gone.
+/// Says of what was lost when the last of its claims is gone, and its reader is closed.
 async fn see_off(shared: &Shared) {
     loop {
         shared.lost.notified().await;
@@ -136,112 +133,6 @@ async fn see_off(shared: &Shared) {
             time::sleep(BEAT).await;
         }
     }
-}
-
-async fn commit_often(shared: &Shared, commits: &Mutex<()>) {
-    let mut failures = 0;
-    loop {
-        let pause = if failures == 0 { shared.settings.commit_interval } else { pause(failures) };
-        time::sleep(pause).await;
-        failures = if commit(shared, commits).await { 0 } else { failures + 1 };
-    }
-}
-
-/// Commits what is settled. Returns whether all of it is committed, or lost.
-async fn commit(shared: &Shared, commits: &Mutex<()>) -> bool {
-    let _one_at_a_time = commits.lock().await;
-    let progress = shared.tenures().progress();
-    store(shared, progress).await
-}
-
-/// The same, for whoever sees to it that there is one at a time.
-pub(super) async fn store(shared: &Shared, (numbers, progress): (Vec<u32>, Vec<Progress>)) -> bool {
-    if progress.is_empty() || planted!("settled-and-not-stored") {
-        return true;
-    }
-    let outcomes = join_all(progress.iter().map(|progress| shared.ownership.commit(progress))).await;
-    let mut done = true;
-    for ((number, progress), outcome) in numbers.into_iter().zip(progress).zip(outcomes) {
-        match outcome {
-            Ok(()) => shared.tenures().committed(number, progress.position),
-            Err(error) if error.kind() == ErrorKind::Lost => lose(shared, number),
-            Err(error) => {
-                failed(shared, "commit", error.kind());
-                tracing::warn!(partition = %progress.partition, %error, "progress could not be committed, and is tried again");
-                done = false;
-            }
-        }
-    }
-    done
-}
-
-/// Hands over what is drained, or out of time, and finishes what is read to its end.
-async fn hand_over(shared: &Shared, commits: &Mutex<()>) {
-    let mut beat = time::interval(BEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut failures = 0;
-    loop {
-        beat.tick().await;
-        if !shared.tenures().is_draining() {
-            continue;
-        }
-        let drained = shared.tenures().drained(now());
-        for number in &drained {
-            if let Some(tenure) = shared.tenures().get(*number) {
-                tenure.grant.lose(); // out of time, or nobody holds a claim
-            }
-        }
-        let finished = shared.tenures().finished();
-        if drained.is_empty() && finished.is_empty() {
-            if shared.tenures().iter().any(|(_, tenure)| tenure.children.is_some()) {
-                commit(shared, commits).await;
-            }
-            continue;
-        }
-        let mut done = commit(shared, commits).await;
-        let releases = drained.into_iter().map(|number| release(shared, number).boxed());
-        let ends = finished.into_iter().map(|number| finish(shared, number).boxed());
-        let all: Vec<_> = releases.chain(ends).collect();
-        done &= stream::iter(all).buffer_unordered(AT_ONCE).fold(true, |all, one| ready(all && one)).await;
-        failures = if done { 0 } else { failures + 1 };
-        if failures > 0 {
-            time::sleep(pause(failures)).await;
-        }
-    }
-}
-
-async fn release(shared: &Shared, number: u32) -> bool {
-    let Some((partition, epoch)) =
-        shared.tenures().get(number).map(|tenure| (Arc::clone(&tenure.partition), tenure.epoch))
-    else {
-        return true;
-    };
-    if let Err(error) = shared.ownership.release(&partition, epoch).await {
-        failed(shared, "release", error.kind());
-        if error.is_transient() {
-            return false;
-        }
-    }
-    shared.tenures().end(number);
-    shared.settings.observer.observe(Measure::Released(&partition));
-    true
-}
-
-async fn finish(shared: &Shared, number: u32) -> bool {
-    let found = shared
-        .tenures()
-        .get(number)
-        .and_then(|tenure| Some((Arc::clone(&tenure.partition), tenure.epoch, tenure.children.clone()?)));
-    let Some((partition, epoch, children)) = found else { return true };
-    if let Err(error) = shared.ownership.finish(&partition, epoch, children).await {
-        failed(shared, "finish", error.kind());
-        if error.kind() != ErrorKind::Lost {
-            return false;
-        }
-    }
-    shared.tenures().end(number);
-    shared.settings.observer.observe(Measure::Released(&partition));
-    true
 }
 
 /// Reads partitions again of which a claim was dropped, and says how long the oldest message waits.
@@ -271,13 +162,15 @@ async fn mend(shared: &Arc<Shared>) {
 }
 
 /// Leaves the group once it is closed, and tries again until that is known.
-async fn close(shared: &Shared) {
+async fn leave(shared: &Shared) {
     let mut closing = shared.closing.subscribe();
     let _ = closing.wait_for(|closing| *closing).await.map(drop);
     shared.tenures().hurry(now());
+    shared.work.notify_one();
     let mut failures = 0;
     while let Err(error) = shared.ownership.close().await {
         failed(shared, "leave", error.kind());
+        tracing::warn!(%error, "the group cannot be left, which is tried again");
         failures += 1;
         time::sleep(pause(failures)).await;
     }

@@ -1,5 +1,6 @@
 //! Logs: partitions that are read in order, and progress that is committed as a position.
 
+mod calls;
 mod consumer;
 mod driver;
 mod fixed;
@@ -7,17 +8,21 @@ mod ownership;
 mod partition;
 mod quarantine;
 mod reader;
+mod reading;
+mod settings;
 mod tenure;
+mod tenures;
 
 use std::{fmt::Debug, time::SystemTime};
 
 use async_trait::async_trait;
 use strait_core::{Budget, Guarantees, Lag, Message, Position, Result};
 
-pub use consumer::{LogConsumer, LogSettings, Trimmed};
+pub use consumer::LogConsumer;
 pub use fixed::Static;
 pub use ownership::{Change, Ownership, Progress, Quarantine, Renew, Suspect};
 pub use partition::Partition;
+pub use settings::{LogSettings, Trimmed};
 
 /// The raw operations of a partitioned log. Every call has a deadline of its own.
 #[async_trait]
@@ -28,10 +33,20 @@ pub trait Log: Debug + Send + Sync + 'static {
     /// The partitions there are. Rare: at the birth of a group, and at audits.
     async fn partitions(&self) -> Result<Vec<Partition>>;
 
-    /// Opens a partition for reading. `epoch` grows with every owner, for providers that fence readers by it.
+    /// Opens a partition for reading. `epoch` grows with every owner, for providers that fence readers by it. Called once the
+    /// reader before it, if there was one, is closed.
+    ///
+    /// Not dropped while the partition is to be read. Once it is not, the call has 2 s to end, and its reader is closed; then
+    /// it is dropped, as it is at once with a consumer that is dropped without being closed. What a dropped call has attached
+    /// by then, [`close`](Self::close) detaches.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Lost`](strait_core::ErrorKind::Lost) if a later owner reads it: the tenure is over. After any other it is
+    /// called again.
     async fn open(&self, partition: &str, start: &Start, epoch: u64) -> Result<Box<dyn Reader>>;
 
-    /// Disconnects. Called once, after every reader is closed.
+    /// Disconnects. Called once, after every reader is closed and nothing is owned any more.
     async fn close(&self) -> Result<()>;
 }
 
@@ -40,9 +55,15 @@ pub trait Log: Debug + Send + Sync + 'static {
 pub trait Reader: Send {
     /// The next records within `budget`, after a while an empty page if there is nothing new. Cancel-safe: a dropped
     /// call skips nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Log::open`]: after [`ErrorKind::Lost`](strait_core::ErrorKind::Lost) the tenure is over; after any other the
+    /// reader is closed, and the partition opened again behind the last record that came.
     async fn next(&mut self, budget: Budget) -> Result<Page>;
 
-    /// Ends the reading.
+    /// Ends the reading: detaches from the provider. Called for every reader, also after an error, and before its partition is
+    /// released; dropped if it takes longer than 2 s.
     async fn close(self: Box<Self>) -> Result<()>;
 }
 

@@ -23,6 +23,9 @@ use super::{Partition, Start};
 #[async_trait]
 pub trait Ownership: Any + Debug + Send + Sync {
     /// Waits for the next change. `None` once closed and nothing is owned any more. Cancel-safe.
+    ///
+    /// An error is a report: it says what is wrong, ends nothing, and is followed by the next call, also while closing. What
+    /// is revoked is told before what is reported.
     async fn next(&self) -> Result<Option<Change>>;
 
     /// Stores the progress of one tenure. At most one call a tenure is under way at a time; tenures do not wait for each

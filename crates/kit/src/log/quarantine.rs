@@ -7,14 +7,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use strait_core::{ClaimState, ErrorKind, Position};
-use tokio::{sync::Mutex, time};
+use strait_core::{ClaimState, Position};
 
 use super::{
     Quarantine, Suspect,
-    consumer::{Shared, now},
-    driver::{BEAT, failed, lose, pause, store},
-    tenure::{Tenure, Tenures},
+    calls::{Job, Then},
+    tenure::Tenure,
+    tenures::Tenures,
 };
 
 /// How a tenure in quarantine is worked on.
@@ -49,18 +48,9 @@ impl Isolation {
     }
 }
 
-/// What is to be named next.
-struct Trial {
-    number: u32,
-    partition: Arc<str>,
-    epoch: u64,
-    settled: Option<Position>,
-    suspect: Suspect,
-}
-
 impl Tenures {
     /// Whether something is to be named, or was.
-    fn is_on_trial(&self) -> bool {
+    pub(super) fn is_on_trial(&self) -> bool {
         self.trial.is_some() || self.iter().any(|(_, tenure)| tenure.isolation.is_some())
     }
 
@@ -74,37 +64,54 @@ impl Tenures {
         now < since + patience && self.get(number).is_some_and(in_hand)
     }
 
-    /// What is to be named next.
-    fn next_trial(&self, now: Instant) -> Option<Trial> {
-        self.iter().find_map(|(number, tenure)| {
-            let isolation = tenure.isolation.as_ref().filter(|isolation| !isolation.named)?;
-            if tenure.ledger.span() > 0 || tenure.grant.state(|| now) != ClaimState::Held {
+    /// What is to be asked for next for those in quarantine, once nothing of them is in hand: that a message is named; before
+    /// that, where it is of another partition, that the row of the last one says that it is settled. Else that would be
+    /// blamed for what comes now.
+    pub(super) fn next_trial(&mut self, now: Instant, patience: Duration) -> Option<Job> {
+        if self.naming.is_some() || self.is_trying(now, patience) {
+            return None;
+        }
+        let next = self.iter().find_map(|(number, tenure)| Some((number, tenure.trial(now)?)));
+        if let Some((last, _)) = self.trial.filter(|(last, _)| next.as_ref().is_none_or(|(next, _)| next != last)) {
+            let unstored = self.get_mut(last).and_then(|tenure| Some((tenure.progress()?, tenure)));
+            let Some((progress, tenure)) = unstored else {
+                self.trial = None;
+                return None; // and the next is named at the next look
+            };
+            if !tenure.calls.may_begin(now) {
                 return None;
             }
-            let position = tenure.coming()?.clone();
-            let attempts = isolation.crashes(&position).saturating_add(1);
+            tenure.calls.begin();
             let (partition, epoch) = (Arc::clone(&tenure.partition), tenure.epoch);
-            let settled = tenure.ledger.watermark().cloned();
-            Some(Trial { number, partition, epoch, settled, suspect: Suspect { position, attempts } })
-        })
+            return Some(Job { number: last, partition, epoch, progress: Some(progress), then: Then::Keep });
+        }
+        let (number, suspect) = next?;
+        let tenure = self.get_mut(number)?;
+        tenure.calls.begin();
+        let (partition, epoch, progress) = (Arc::clone(&tenure.partition), tenure.epoch, tenure.progress());
+        self.naming = Some(number);
+        Some(Job { number, partition, epoch, progress, then: Then::Name(suspect) })
     }
 
     /// It is named: it may be handed out.
-    fn named(&mut self, Trial { number, settled, .. }: Trial, now: Instant) {
+    pub(super) fn named(&mut self, number: u32, settled: Option<&Position>, now: Instant) {
         let Some(tenure) = self.get_mut(number) else { return };
         if let Some(isolation) = &mut tenure.isolation {
             isolation.left = isolation.left.saturating_sub(1);
             isolation.named = true;
         }
         if let Some(settled) = settled {
-            tenure.committed = Some(settled);
+            tenure.committed = Some(settled.clone());
         }
         self.trial = Some((number, now));
         self.take_turn(number);
     }
 
     /// Ends the quarantine of partitions of which enough was worked on. Returns whether there were any.
-    fn let_out(&mut self) -> bool {
+    pub(super) fn let_out(&mut self, now: Instant, patience: Duration) -> bool {
+        if self.is_trying(now, patience) {
+            return false;
+        }
         let over = |isolation: &Isolation, span: usize| isolation.left == 0 && !isolation.named && span == 0;
         let out: Vec<u32> = self
             .iter()
@@ -133,61 +140,15 @@ impl Tenures {
     }
 }
 
-/// Names one message after the other, while any partition is in quarantine.
-pub(super) async fn isolate(shared: &Shared, commits: &Mutex<()>) {
-    let mut failures = 0;
-    loop {
-        shared.quarantined.notified().await;
-        while shared.tenures().is_on_trial() {
-            failures = if go_on(shared, commits).await { 0 } else { failures + 1 };
-            time::sleep(if failures == 0 { BEAT } else { pause(failures) }).await;
+impl Tenure {
+    /// What is to be named next of it, if it is in quarantine and nothing of it is in hand.
+    fn trial(&self, now: Instant) -> Option<Suspect> {
+        let isolation = self.isolation.as_ref().filter(|isolation| !isolation.named)?;
+        if self.ledger.span() > 0 || self.grant.state(|| now) != ClaimState::Held || !self.calls.may_begin(now) {
+            return None;
         }
-    }
-}
-
-/// Names what is next, once nothing is in hand. Returns whether nothing went wrong.
-async fn go_on(shared: &Shared, commits: &Mutex<()>) -> bool {
-    let _one_at_a_time = commits.lock().await; // what is settled is stored along with the next name
-    let (last, let_out, next) = {
-        let mut tenures = shared.tenures();
-        if tenures.is_trying(now(), shared.settings.grace) {
-            return true;
-        }
-        (tenures.trial.map(|(number, _)| number), tenures.let_out(), tenures.next_trial(now()))
-    };
-    if let_out {
-        shared.ready.notify_one();
-    }
-    // Of another partition: until its row says that the last one is settled, that would be blamed for what comes now.
-    if let Some(last) = last.filter(|last| next.as_ref().is_none_or(|next| next.number != *last)) {
-        let progress = shared.tenures().progress_of(last);
-        if !store(shared, progress).await {
-            return false;
-        }
-        shared.tenures().trial = None;
-    }
-    match next {
-        Some(trial) => name(shared, trial).await,
-        None => true,
-    }
-}
-
-async fn name(shared: &Shared, trial: Trial) -> bool {
-    let Trial { number, partition, epoch, settled, suspect } = &trial;
-    match shared.ownership.suspect(partition, *epoch, settled.as_ref(), suspect).await {
-        Ok(()) => {
-            shared.tenures().named(trial, now());
-            shared.ready.notify_one();
-            true
-        }
-        Err(error) if error.kind() == ErrorKind::Lost => {
-            lose(shared, *number);
-            true
-        }
-        Err(error) => {
-            failed(shared, "suspect", error.kind());
-            tracing::warn!(%partition, %error, "a message in quarantine could not be named, and waits");
-            false
-        }
+        let position = self.coming()?.clone();
+        let attempts = isolation.crashes(&position).saturating_add(1);
+        Some(Suspect { position, attempts })
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use strait_core::{Error, ErrorKind, Measure, Position, Result, planted};
 use tokio::time;
@@ -6,22 +6,45 @@ use tokio::time;
 use super::{
     Page, Reader, Start, Trimmed,
     consumer::{Shared, now},
-    driver::{failed, pause},
+    driver::{failed, lose, pause},
+    reading::{Ended, Stop},
 };
 
-/// The task that reads one tenure of a partition, until that is over or the partition ends.
+/// How long a reader may take to close, and a partition to be opened that is not to be read any more.
+const STOPPING: Duration = Duration::from_secs(2);
+
+/// The task that reads one tenure of a partition, until that is over, the partition ends, or it is told to stop. It begins
+/// once every `former` reader of the partition is closed, and ends once its own is.
 ///
 /// After a failure it opens the partition again at the exact place: behind the last record that it brought.
-pub(super) async fn read(shared: Arc<Shared>, number: u32) {
+pub(super) async fn read(shared: Arc<Shared>, number: u32, mut stop: Stop, former: Vec<Ended>) {
+    for former in former {
+        former.wait().await;
+    }
     let begin =
         shared.tenures().get(number).map(|tenure| (Arc::clone(&tenure.partition), tenure.epoch, tenure.begin()));
     let Some((partition, epoch, start)) = begin else { return };
     let mut place = Place { shared, number, partition, epoch, start, failures: 0 };
     loop {
-        match place.read_on().await {
-            Ok(true) => {}
-            Ok(false) => return,
-            Err(error) => place.failed(error).await,
+        let went = match place.open(&mut stop).await {
+            Some(Ok(reader)) => place.read_on(reader, &mut stop).await,
+            Some(Err(error)) => Err(error),
+            None => return,
+        };
+        match went {
+            Ok(Then::Again) => {}
+            Ok(Then::End) => return,
+            Err(error) if error.kind() == ErrorKind::Lost => {
+                tracing::warn!(partition = %place.partition, %error, "the provider gave a partition to another reader");
+                return lose(&place.shared, number);
+            }
+            Err(error) => {
+                tokio::select! {
+                    biased;
+                    () = stop.told() => return,
+                    () = place.failed(error) => {}
+                }
+            }
         }
     }
 }
@@ -35,42 +58,82 @@ struct Place {
     failures: u32,
 }
 
+/// What follows once a reader is closed.
+enum Then {
+    /// The partition is opened again.
+    Again,
+    /// Nothing.
+    End,
+}
+
 impl Place {
-    /// Opens the partition and reads until it fails. Returns whether to open it again.
-    async fn read_on(&mut self) -> Result<bool> {
-        let mut reader = self.shared.log.open(&self.partition, &self.start, self.epoch).await?;
-        loop {
-            let Some(room) = self.shared.tenures().get(self.number).map(|tenure| Arc::clone(&tenure.room)) else {
-                return close(reader).await;
+    /// Opens the partition, unless it is told to stop and that takes too long.
+    async fn open(&self, stop: &mut Stop) -> Option<Result<Box<dyn Reader>>> {
+        let given_up = async {
+            stop.told().await;
+            time::sleep(STOPPING).await;
+        };
+        tokio::select! {
+            biased;
+            opened = self.shared.log.open(&self.partition, &self.start, self.epoch) => Some(opened),
+            () = given_up => None,
+        }
+    }
+
+    /// Reads until it fails or is over, and closes the reader.
+    async fn read_on(&mut self, mut reader: Box<dyn Reader>, stop: &mut Stop) -> Result<Then> {
+        let went = loop {
+            let went = tokio::select! {
+                biased;
+                () = stop.told() => break Ok(Then::End),
+                went = self.read_page(&mut *reader) => went,
             };
-            let budget = self.shared.tenures().room(self.number, &self.shared.settings);
-            let Some(budget) = budget else { return close(reader).await };
-            if budget.messages == 0 {
-                room.notified().await;
-                continue;
+            if let Some(over) = went.transpose() {
+                break over;
             }
-            match reader.next(budget).await? {
-                Page::Records { records, lag, caught_up } => {
-                    self.failures = 0;
-                    if let Some(lag) = lag {
-                        self.shared.settings.observer.observe(Measure::Lag { partition: &self.partition, lag });
-                    }
-                    if let Some(last) = records.last() {
-                        self.start = Start::After(last.position.clone());
-                        self.shared.tenures().arrive(self.number, records);
-                        self.shared.ready.notify_one();
-                    } else {
-                        self.found_nothing(caught_up);
-                    }
+        };
+        match time::timeout(STOPPING, reader.close()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(partition = %self.partition, %error, "a reader did not close in order"),
+            Err(_) => tracing::warn!(partition = %self.partition, "a reader did not close in time, and was dropped"),
+        }
+        went
+    }
+
+    /// Waits for room, and reads a page. Returns what follows, once this reader has nothing more. Cancel-safe: a page is
+    /// taken in as soon as it is read.
+    async fn read_page(&mut self, reader: &mut dyn Reader) -> Result<Option<Then>> {
+        let found = self.shared.tenures().room(self.number, &self.shared.settings);
+        let Some((budget, room)) = found else { return Ok(Some(Then::End)) };
+        let Some(budget) = budget else {
+            room.notified().await;
+            return Ok(None);
+        };
+        match reader.next(budget).await? {
+            Page::Records { records, lag, caught_up } => {
+                if std::mem::take(&mut self.failures) > 0 {
+                    self.observe(Measure::Reading { partition: &self.partition, failed: None });
                 }
-                Page::End { children } => {
-                    if let Some(tenure) = self.shared.tenures().get_mut(self.number) {
-                        tenure.children = Some(children);
-                    }
-                    return close(reader).await;
+                if let Some(lag) = lag {
+                    self.observe(Measure::Lag { partition: &self.partition, lag });
                 }
-                Page::Trimmed { oldest } => return Ok(self.trimmed(oldest.as_ref())),
+                if let Some(last) = records.last() {
+                    self.start = Start::After(last.position.clone());
+                    self.shared.tenures().arrive(self.number, records);
+                    self.shared.ready.notify_one();
+                } else {
+                    self.found_nothing(caught_up);
+                }
+                Ok(None)
             }
+            Page::End { children } => {
+                if let Some(tenure) = self.shared.tenures().get_mut(self.number) {
+                    tenure.children = Some(children);
+                }
+                self.shared.work.notify_one();
+                Ok(Some(Then::End))
+            }
+            Page::Trimmed { oldest } => self.trimmed(oldest.as_ref()).map(Some),
         }
     }
 
@@ -84,27 +147,31 @@ impl Place {
         }
     }
 
-    fn trimmed(&mut self, oldest: Option<&Position>) -> bool {
+    fn trimmed(&mut self, oldest: Option<&Position>) -> Result<Then> {
         let Self { partition, start, .. } = self;
-        if self.shared.settings.trimmed == Trimmed::Skip || planted!("trimmed-place-skipped") {
-            tracing::warn!(%partition, oldest = oldest.map(tracing::field::display), "what was to be read is no longer stored: it goes on at the oldest record");
+        let skips = self.shared.settings.trimmed == Trimmed::Skip || planted!("trimmed-place-skipped");
+        if skips && *start != Start::Earliest {
+            let oldest = oldest.map(tracing::field::display);
+            tracing::warn!(%partition, oldest, "what was to be read is no longer stored: it goes on at the oldest record");
             self.start = Start::Earliest;
-            return true;
+            return Ok(Then::Again);
         }
         let oldest = oldest.map_or_else(String::new, |oldest| format!("; its oldest record is {oldest}"));
         let text = format!("partition {partition:?} is no longer stored from {start:?} on{oldest}");
-        self.report(Error::new(ErrorKind::NotFound, text));
-        false
+        Err(Error::new(ErrorKind::NotFound, text))
     }
 
     /// Waits before the next attempt. What does not mend itself is also reported.
     async fn failed(&mut self, error: Error) {
         failed(&self.shared, "read", error.kind());
-        self.failures += 1;
+        self.observe(Measure::Reading { partition: &self.partition, failed: Some(error.kind()) });
+        self.failures = self.failures.saturating_add(1);
         tracing::warn!(partition = %self.partition, %error, failures = self.failures, "a partition cannot be read, and is tried again");
         let pause = error.pause(pause(self.failures));
-        if !error.is_transient() {
-            self.report(error);
+        // An error of kind Closed would say that the consumer is.
+        if !error.is_transient() && error.kind() != ErrorKind::Closed {
+            self.shared.tenures().report(self.number, error);
+            self.shared.ready.notify_one();
         }
         if planted!("reopen-at-latest") {
             self.start = Start::Latest;
@@ -112,12 +179,11 @@ impl Place {
         time::sleep(pause).await;
     }
 
-    fn report(&self, error: Error) {
-        self.shared.tenures().errors.push_back(error);
-        self.shared.ready.notify_one();
+    /// Measures something of the partition, unless its release was measured before.
+    fn observe(&self, measure: Measure<'_>) {
+        let tenures = self.shared.tenures();
+        if tenures.get(self.number).is_some() {
+            self.shared.settings.observer.observe(measure);
+        }
     }
-}
-
-async fn close(reader: Box<dyn Reader>) -> Result<bool> {
-    reader.close().await.map(|()| false)
 }

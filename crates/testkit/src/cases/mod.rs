@@ -159,6 +159,7 @@ macro_rules! each_case {
                 c52_a_share_for_everybody: "everything-to-the-first",
                 c58_more_than_a_thousand_partitions: "first-thousand-partitions",
                 c78_a_planned_move_duplicates_nothing: "cut-ignored",
+                c78_a_planned_move_waits_for_its_commit: "released-without-its-commit",
                 c82_a_dropped_claim_comes_again_within_a_second: "dropped-claim-kept",
             ;
             reshards:

@@ -3,11 +3,11 @@
 use std::{collections::HashSet, time::Duration};
 
 use futures_util::future::join_all;
-use strait_core::Message;
+use strait_core::{ErrorKind, Message};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
-    Needs, Rig,
+    Fault, Faults, Join, Needs, Rig, Site,
     stage::{Open, Stage, message, next, receive, secs, text},
 };
 
@@ -52,6 +52,31 @@ pub async fn c78_a_planned_move_duplicates_nothing(rig: &dyn Rig) {
     let mut all: Vec<_> = (0..40).map(|number| format!("k{number}-{number}")).collect();
     all.sort();
     assert_eq!(done, all);
+    stage.settled().await;
+}
+
+/// A planned move while progress cannot be stored: it waits for that, and nothing is worked on twice.
+pub async fn c78_a_planned_move_waits_for_its_commit(rig: &dyn Rig) {
+    let stage = Stage::with(rig, Needs { partitions: 2, ..Needs::default() }).await;
+    if !stage.can.is_log() {
+        return; // nothing moves
+    }
+    let faults = Faults::scripted();
+    let one = stage.open_as(Join::with(&faults), |_| {}).await;
+    faults.always(Site::Commit, Fault::Fail(ErrorKind::Unavailable));
+    stage.send((0..20).map(|number| message(&format!("k{number}-"), number))).await;
+    for _ in 0..20 {
+        next(&one).await.ack();
+    }
+    let two = stage.open().await;
+    sleep(secs(5)).await;
+    assert!(faults.count(Site::Commit) > 0);
+    faults.heal();
+    let again = async {
+        tokio::select! { again = next(&one) => again, again = next(&two) => again }
+    };
+    let again = timeout(stage.can.watch(secs(60)), again).await;
+    assert!(again.is_err(), "{:?} comes again", again.map(|again| text(again.message())));
     stage.settled().await;
 }
 

@@ -1,0 +1,270 @@
+//! What is asked of the ownership for each tenure: that its progress is stored, that it is handed over, that it is
+//! finished, or that a message is named. One call at a time for each, so that a slow one holds up no other.
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use strait_core::{ErrorKind, Measure, planted};
+use tokio::time::{self, Instant};
+
+use super::{
+    Partition, Progress, Suspect,
+    consumer::{Shared, later, now},
+    driver::{BEAT, failed, lose, pause},
+    reading::Ended,
+    tenures::Tenures,
+};
+
+/// How the calls for one tenure go.
+#[derive(Debug, Default)]
+pub(super) struct Calls {
+    is_under_way: bool,
+    /// How many failed in a row, and when the next is tried.
+    failures: u32,
+    again: Option<std::time::Instant>,
+    /// How long its hand-over waits for a commit that fails.
+    patience: Option<std::time::Instant>,
+}
+
+impl Calls {
+    /// Whether a call may begin.
+    pub(super) fn may_begin(&self, now: std::time::Instant) -> bool {
+        !self.is_under_way && self.again.is_none_or(|again| again <= now)
+    }
+
+    pub(super) fn begin(&mut self) {
+        self.is_under_way = true;
+    }
+
+    fn end(&mut self, done: bool, now: std::time::Instant) {
+        self.is_under_way = false;
+        self.failures = if done { 0 } else { self.failures.saturating_add(1) };
+        self.again = (!done).then(|| later(now, pause(self.failures)));
+    }
+}
+
+/// What is asked for next for a tenure: that `progress` is stored, and `then` what follows from it.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) number: u32,
+    pub(super) partition: Arc<str>,
+    pub(super) epoch: u64,
+    pub(super) progress: Option<Progress>,
+    pub(super) then: Then,
+}
+
+#[derive(Debug)]
+pub(super) enum Then {
+    /// It is kept.
+    Keep,
+    /// It is handed over, once its reader is closed; `regardless` of whether its progress could be stored.
+    Release { reader: Option<Ended>, regardless: bool },
+    /// It is done with, once its reader is closed.
+    Finish { reader: Option<Ended>, children: Vec<Partition> },
+    /// A message of it is named. Its progress is stored along with that.
+    Name(Suspect),
+}
+
+impl Tenures {
+    /// What may be asked for now, each marked as being under way. `commit` says whether it is time to store progress.
+    fn jobs(&mut self, now: std::time::Instant, commit: bool, grace: Duration) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        for (number, tenure) in self.iter_mut() {
+            if !tenure.calls.may_begin(now) {
+                continue;
+            }
+            let then = if let Some(children) = tenure.finished() {
+                Then::Finish { reader: tenure.stop_reading(), children }
+            } else if tenure.is_drained(now) {
+                tenure.grant.lose(); // out of time, or nobody holds a claim
+                let patience = *tenure.calls.patience.get_or_insert_with(|| later(now, grace));
+                Then::Release { reader: tenure.stop_reading(), regardless: patience <= now }
+            } else if commit || tenure.calls.failures > 0 || tenure.children.is_some() {
+                Then::Keep
+            } else {
+                continue;
+            };
+            let progress = tenure.progress();
+            if progress.is_none() && matches!(then, Then::Keep) {
+                continue;
+            }
+            tenure.calls.begin();
+            let (partition, epoch) = (Arc::clone(&tenure.partition), tenure.epoch);
+            jobs.push(Job { number, partition, epoch, progress, then });
+        }
+        jobs.extend(self.next_trial(now, grace));
+        jobs
+    }
+
+    /// When the next of what failed may be tried again.
+    fn again(&self, now: std::time::Instant) -> Option<std::time::Instant> {
+        self.iter().filter_map(|(_, tenure)| tenure.calls.again).filter(|again| *again > now).min()
+    }
+
+    /// Whether something may have to be asked for at any moment, without anybody saying so.
+    fn is_restless(&self) -> bool {
+        self.is_on_trial() || self.iter().any(|(_, tenure)| tenure.deadline.is_some() || tenure.children.is_some())
+    }
+
+    fn called(&mut self, number: u32, done: bool, now: std::time::Instant) {
+        self.naming.take_if(|naming| *naming == number);
+        if let Some(tenure) = self.get_mut(number) {
+            tenure.calls.end(done, now);
+        }
+    }
+}
+
+/// Asks for all of it, for ever.
+pub(super) async fn call(shared: &Shared) {
+    let interval = shared.settings.commit_interval;
+    let mut calls = FuturesUnordered::new();
+    let mut commit = later(now(), interval);
+    loop {
+        let now = now();
+        let is_time = commit <= now;
+        if is_time {
+            commit = later(now, interval);
+        }
+        let (jobs, let_out, wake) = {
+            let mut tenures = shared.tenures();
+            let let_out = tenures.let_out(now, shared.settings.grace);
+            let jobs = tenures.jobs(now, is_time, shared.settings.grace);
+            let wake = tenures.again(now).map_or(commit, |again| again.min(commit));
+            (jobs, let_out, if tenures.is_restless() { later(now, BEAT).min(wake) } else { wake })
+        };
+        if let_out {
+            shared.ready.notify_one();
+        }
+        calls.extend(jobs.into_iter().map(|job| make(shared, job)));
+        let mut wake = std::pin::pin!(time::sleep_until(Instant::from_std(wake)));
+        loop {
+            tokio::select! {
+                Some((number, done)) = calls.next(), if !calls.is_empty() => {
+                    shared.tenures().called(number, done, self::now());
+                    if !done {
+                        break; // it says when it is tried again
+                    }
+                }
+                () = &mut wake => break,
+                () = shared.work.notified() => break,
+            }
+        }
+    }
+}
+
+/// Makes the calls of one job. Returns whether nothing is to be tried again.
+async fn make(shared: &Shared, job: Job) -> (u32, bool) {
+    let number = job.number;
+    let done = match job.then {
+        Then::Keep => store(shared, &job).await == Stored::Done,
+        Then::Name(ref suspect) => name(shared, &job, suspect).await,
+        Then::Release { ref reader, regardless } => {
+            let (stored, ()) = tokio::join!(store(shared, &job), end(reader.clone()));
+            match stored {
+                Stored::Lost => true,
+                Stored::Failed if !regardless && !planted!("released-without-its-commit") => false,
+                Stored::Failed | Stored::Done => release(shared, &job).await,
+            }
+        }
+        Then::Finish { ref reader, ref children } => {
+            let (stored, ()) = tokio::join!(store(shared, &job), end(reader.clone()));
+            match stored {
+                Stored::Lost => true,
+                Stored::Failed => false,
+                Stored::Done => finish(shared, &job, children.clone()).await,
+            }
+        }
+    };
+    (number, done)
+}
+
+async fn end(reader: Option<Ended>) {
+    if let Some(reader) = reader {
+        reader.wait().await;
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stored {
+    /// There was nothing to store, or it is stored.
+    Done,
+    Failed,
+    /// The tenure is lost, and is none any more.
+    Lost,
+}
+
+async fn store(shared: &Shared, job: &Job) -> Stored {
+    let Some(progress) = &job.progress else { return Stored::Done };
+    if planted!("settled-and-not-stored") {
+        return Stored::Done;
+    }
+    match shared.ownership.commit(progress).await {
+        Ok(()) => {
+            shared.tenures().committed(job.number, progress.position.clone());
+            Stored::Done
+        }
+        Err(error) if error.kind() == ErrorKind::Lost => {
+            lose(shared, job.number);
+            Stored::Lost
+        }
+        Err(error) => {
+            failed(shared, "commit", error.kind());
+            tracing::warn!(partition = %job.partition, %error, "progress could not be committed, and is tried again");
+            Stored::Failed
+        }
+    }
+}
+
+async fn name(shared: &Shared, job: &Job, suspect: &Suspect) -> bool {
+    let settled = job.progress.as_ref().map(|progress| &progress.position);
+    match shared.ownership.suspect(&job.partition, job.epoch, settled, suspect).await {
+        Ok(()) => {
+            shared.tenures().named(job.number, settled, now());
+            shared.ready.notify_one();
+            true
+        }
+        Err(error) if error.kind() == ErrorKind::Lost => {
+            lose(shared, job.number);
+            true
+        }
+        Err(error) => {
+            failed(shared, "suspect", error.kind());
+            tracing::warn!(partition = %job.partition, %error, "a message in quarantine could not be named, and waits");
+            false
+        }
+    }
+}
+
+async fn release(shared: &Shared, job: &Job) -> bool {
+    if let Err(error) = shared.ownership.release(&job.partition, job.epoch).await {
+        failed(shared, "release", error.kind());
+        if !is_gone(error.kind()) {
+            tracing::warn!(partition = %job.partition, %error, "a partition could not be handed over, which is tried again");
+            return false;
+        }
+    }
+    over(shared, job);
+    true
+}
+
+async fn finish(shared: &Shared, job: &Job, children: Vec<Partition>) -> bool {
+    if let Err(error) = shared.ownership.finish(&job.partition, job.epoch, children).await {
+        failed(shared, "finish", error.kind());
+        if !is_gone(error.kind()) {
+            tracing::warn!(partition = %job.partition, %error, "the end of a partition could not be stored, which is tried again");
+            return false;
+        }
+    }
+    over(shared, job);
+    true
+}
+
+/// Whether nothing is left to be handed over.
+fn is_gone(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Lost | ErrorKind::NotFound | ErrorKind::Closed)
+}
+
+fn over(shared: &Shared, job: &Job) {
+    shared.tenures().end(job.number);
+    shared.settings.observer.observe(Measure::Released(&job.partition));
+}

@@ -1,0 +1,9 @@
+//! The engine of logs over a scene: a log, and who owns it, that do and note what a test says.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod closing;
+mod moves;
+mod quarantine;
+mod readers;
+mod scene;

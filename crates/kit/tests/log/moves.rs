@@ -1,0 +1,86 @@
+//! Partitions that are handed over to another member.
+
+use strait_core::ErrorKind;
+use tokio::time::sleep;
+
+use crate::scene::{SECOND, Scene, receive, settle};
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_is_not_released_before_its_progress_is_committed() {
+    let scene = Scene::default();
+    scene.gain("a", 3, None);
+    let consumer = scene.open(|_| {});
+    let batch = receive(&consumer).await;
+    settle(&consumer, batch).await;
+    scene.fail("commit a", ErrorKind::Unavailable, 2);
+    scene.fail("commit a", ErrorKind::Denied, 1);
+    scene.revoke("a");
+    sleep(10 * SECOND).await;
+    assert!(scene.when("commit a 3") < scene.when("release a 1"), "{:?}", scene.journal());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_committed_is_released_after_the_grace() {
+    let scene = Scene::default();
+    scene.gain("a", 3, None);
+    let consumer = scene.open(|settings| settings.grace = 20 * SECOND);
+    let batch = receive(&consumer).await;
+    settle(&consumer, batch).await;
+    scene.fail("commit a", ErrorKind::Unavailable, 1000);
+    scene.revoke("a");
+    sleep(19 * SECOND).await;
+    assert!(!scene.has("release a 1"));
+    sleep(40 * SECOND).await;
+    assert!(scene.has("release a 1"), "the next owner does not wait for ever");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_commit_holds_up_no_other_partition() {
+    let scene = Scene::default();
+    scene.hang("commit a");
+    scene.gain("a", 1, None);
+    scene.gain("b", 1, None);
+    let consumer = scene.open(|settings| settings.commit_interval = SECOND);
+    let mut held = Vec::new();
+    while held.len() < 2 {
+        held.extend(receive(&consumer).await);
+    }
+    settle(&consumer, held).await;
+    sleep(2 * SECOND).await;
+    assert!(scene.has("commit a 1"), "it is under way");
+    scene.append("b");
+    let batch = receive(&consumer).await;
+    settle(&consumer, batch).await;
+    sleep(2 * SECOND).await;
+    assert!(scene.has("commit b 2"), "{:?}", scene.journal());
+    scene.revoke("b");
+    sleep(SECOND).await;
+    assert!(scene.has("release b 1"), "{:?}", scene.journal());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_release_holds_up_no_other_partition() {
+    let scene = Scene::default();
+    scene.gain("a", 1, None);
+    scene.gain("b", 1, None);
+    let consumer = scene.open(|_| {});
+    scene.hang("release a");
+    scene.revoke("a");
+    sleep(SECOND).await;
+    scene.revoke("b");
+    sleep(SECOND).await;
+    assert!(scene.has("release b 1"), "{:?}", scene.journal());
+    drop(consumer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_release_that_fails_is_tried_again() {
+    let scene = Scene::default();
+    scene.gain("a", 1, None);
+    let consumer = scene.open(|_| {});
+    scene.fail("release a", ErrorKind::Denied, 1);
+    scene.revoke("a");
+    sleep(2 * SECOND).await;
+    assert!(scene.has("release a 1"), "else it is owned by this member as long as that lives: {:?}", scene.journal());
+    drop(consumer);
+}

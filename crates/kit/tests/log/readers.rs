@@ -1,0 +1,135 @@
+//! Readers: when they are opened, closed, and opened again.
+
+use strait_core::{Consumer as _, ErrorKind};
+use strait_kit::Trimmed;
+use tokio::time::{sleep, timeout};
+
+use crate::scene::{SECOND, Scene, next, receive, settle, texts};
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_is_closed_before_its_partition_is_released() {
+    let scene = Scene::default();
+    scene.gain("a", 1, None);
+    scene.gain("b", 1, None);
+    let consumer = scene.open(|_| {});
+    drop(receive(&consumer).await);
+    scene.revoke("a");
+    sleep(SECOND).await;
+    assert!(scene.when("shut a") < scene.when("release a 1"), "{:?}", scene.journal());
+    consumer.close().await.unwrap();
+    let order = ["shut b", "release b 1", "close"].map(|entry| scene.when(entry));
+    assert!(order.is_sorted(), "{:?}", scene.journal());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_does_not_close_holds_up_nothing_for_long() {
+    let scene = Scene::default();
+    scene.gain("a", 1, None);
+    let consumer = scene.open(|_| {});
+    drop(receive(&consumer).await);
+    scene.hang("shut a");
+    timeout(3 * SECOND, consumer.close()).await.expect("it closes").unwrap();
+    assert!(scene.when("release a 1") < scene.when("close"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_opening_that_does_not_end_holds_up_nothing_for_long() {
+    let scene = Scene::default();
+    scene.hang("open a");
+    scene.gain("a", 1, None);
+    let consumer = scene.open(|_| {});
+    assert!(receive(&consumer).await.is_empty());
+    timeout(3 * SECOND, consumer.close()).await.expect("it closes").unwrap();
+    assert!(scene.when("release a 1") < scene.when("close"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tenure_is_lost_that_the_provider_gave_to_somebody_else() {
+    for call in ["read a", "open a"] {
+        let scene = Scene::default();
+        scene.store("a", 1);
+        scene.gain("b", 1, None);
+        let consumer = scene.open(|_| {});
+        let others = receive(&consumer).await;
+        scene.fail(call, ErrorKind::Lost, 1);
+        scene.gain_in("a", 1, None);
+        sleep(SECOND).await;
+        assert_eq!(scene.journal().iter().filter(|entry| *entry == "returned a 1").count(), 1, "{:?}", scene.journal());
+        assert!(!scene.has("release a 1"), "it is not ours to release");
+        if call == "read a" {
+            assert!(scene.when("shut a") < scene.when("returned a 1"));
+        }
+        scene.gain_in("a", 2, None);
+        assert_eq!(texts(&receive(&consumer).await), ["a1"], "it is gained anew");
+        settle(&consumer, others).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_failed_is_closed_before_it_is_opened_again() {
+    let scene = Scene::default();
+    scene.fail("read a", ErrorKind::Unavailable, 1);
+    scene.gain("a", 1, None);
+    let consumer = scene.open(|_| {});
+    assert_eq!(texts(&receive(&consumer).await), ["a1"]);
+    assert_eq!(scene.journal(), ["open a 1", "shut a", "open a 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_is_read_again_by_one_reader_at_a_time() {
+    let scene = Scene::default();
+    scene.gain("a", 1, None);
+    let consumer = scene.open(|_| {});
+    drop(receive(&consumer).await);
+    assert_eq!(texts(&receive(&consumer).await), ["a1"]);
+    assert_eq!(scene.journal(), ["open a 1", "shut a", "open a 1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trimmed_partition_is_read_again_until_somebody_mends_it() {
+    let scene = Scene::default();
+    scene.store("a", 5);
+    scene.trim("a", 3);
+    scene.gain_in("a", 1, None);
+    let consumer = scene.open(|_| {});
+    for _ in 0..3 {
+        let failed = timeout(60 * SECOND, next(&consumer)).await.expect("it says so again");
+        assert_eq!(failed.unwrap_err().kind(), ErrorKind::NotFound);
+    }
+    scene.trim("a", 0);
+    let mended = timeout(60 * SECOND, next(&consumer)).await.expect("it is noticed");
+    assert_eq!(mended.unwrap().len(), 5);
+    let measured = scene.measured();
+    let (last, failures) = measured.split_last().unwrap();
+    assert!(failures.len() >= 3 && failures.iter().all(|(_, failed)| *failed == Some(ErrorKind::NotFound)));
+    assert_eq!(*last, ("a".to_owned(), None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_is_trimmed_wherever_it_is_read_is_not_read_without_a_pause() {
+    let scene = Scene::default();
+    scene.store("a", 5);
+    scene.trim("a", 3);
+    scene.gain_in("a", 1, None);
+    let consumer = scene.open(|settings| settings.trimmed = Trimmed::Skip);
+    sleep(10 * SECOND).await;
+    let opened = scene.journal().iter().filter(|entry| entry.starts_with("open")).count();
+    assert!(opened < 10, "{opened} times");
+    drop(consumer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn failures_are_told_once_a_partition() {
+    let scene = Scene::default();
+    scene.fail("open a", ErrorKind::Denied, 1000);
+    scene.fail("open b", ErrorKind::NotFound, 1000);
+    scene.gain("a", 1, None);
+    scene.gain("b", 1, None);
+    let consumer = scene.open(|_| {});
+    sleep(3600 * SECOND).await;
+    let mut told = Vec::new();
+    while let Ok(failed) = timeout(SECOND / 100, next(&consumer)).await {
+        told.push(failed.unwrap_err().kind());
+    }
+    assert_eq!(told, [ErrorKind::Denied, ErrorKind::NotFound], "the newest of each");
+}
