@@ -21,6 +21,9 @@ use crate::{LogOptions, MemoryLog, MemoryQueue, QueueOptions, fan_out};
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Memory;
 
+/// Most partitions of a log that configuration makes: each has memory of its own from the start.
+const MOST_PARTITIONS: usize = 10_000;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
     Log,
@@ -51,7 +54,7 @@ impl Options {
             }
             (log.lease, queue.lease) = (lease, lease);
         }
-        log.partitions = fields.count("partitions").unwrap_or(log.partitions);
+        log.partitions = fields.count_up_to("partitions", MOST_PARTITIONS).unwrap_or(log.partitions);
         let orders = [("none", Ordering::None), ("key", Ordering::Key)];
         queue.ordering = fields.choice("ordering", &orders).unwrap_or(queue.ordering);
         queue.per_key = fields.count("per_key").unwrap_or(queue.per_key);

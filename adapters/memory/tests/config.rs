@@ -68,7 +68,11 @@ fn each_mistake_is_a_sentence_that_names_the_place() {
             "in_flight = \"x\"",
             "strait.toml: receivers.billing.in_flight: expected a positive whole number, found a string",
         ),
-        ("ordering = \"key\"", "in_flight = 0", "strait.toml: receivers.billing.in_flight: must be at least 1"),
+        (
+            "ordering = \"key\"",
+            "in_flight = 0",
+            "strait.toml: receivers.billing.in_flight: must be 1 to 100000, found 0",
+        ),
         (
             "ordering = \"key\"",
             "ordering = \"keys\"",
@@ -82,17 +86,63 @@ fn each_mistake_is_a_sentence_that_names_the_place() {
         (
             "ordering = \"key\"",
             "drain = 7",
-            "strait.toml: receivers.billing.drain: expected a duration, such as \"200ms\" or \"30s\"",
+            "strait.toml: receivers.billing.drain: expected a duration, such as \"200ms\" or \"30s\", found 7; is \"7s\" meant?",
+        ),
+        (
+            "ordering = \"key\"",
+            "drain = true",
+            "strait.toml: receivers.billing.drain: expected a duration, such as \"200ms\" or \"30s\", found true",
+        ),
+        ("ordering = \"key\"", "drain = \"300000y\"", "strait.toml: receivers.billing.drain: must be at most 365 days"),
+        (
+            "ordering = \"key\"",
+            "drain = \"$DRAIN\"",
+            "strait.toml: receivers.billing.drain: has a \"$\" before a letter",
+        ),
+        (
+            "ordering = \"key\"",
+            "buffer = 5000000000",
+            "strait.toml: receivers.billing.buffer: must be 1 to 4294967295, found 5000000000",
+        ),
+        (
+            "ordering = \"key\"",
+            "buffer_bytes = -1",
+            "strait.toml: receivers.billing.buffer_bytes: must be at least 1, found -1",
+        ),
+        (
+            "ordering = \"key\"",
+            "buffer_bytes = \"0KiB\"",
+            "strait.toml: receivers.billing.buffer_bytes: must be at least 1, found 0",
+        ),
+        (
+            "ordering = \"key\"",
+            "retry = { attempts = 4294967296 }",
+            "strait.toml: receivers.billing.retry.attempts: must be 1 to 4294967295, found 4294967296",
+        ),
+        (
+            "[senders.dead]",
+            "[senders.dead]\nbuffer_bytes = \"4GiB\"",
+            "strait.toml: senders.dead.buffer_bytes: must be 1 to 4294967295, found 4294967296",
+        ),
+        (
+            "[senders.dead]",
+            "[senders.dead]\ndeadline = \"0s\"",
+            "strait.toml: senders.dead.deadline: must be longer than nothing",
+        ),
+        (
+            "ordering = \"key\"",
+            "in_flight = \"${SET}00000\"",
+            "strait.toml: receivers.billing.in_flight: expected a positive whole number, found a string",
         ),
         (
             "ordering = \"key\"",
             "buffer_bytes = \"1MB\"",
-            "strait.toml: receivers.billing.buffer_bytes: expected bytes, such as 1048576 or \"1MiB\"",
+            "strait.toml: receivers.billing.buffer_bytes: expected bytes, such as 1048576 or \"1MiB\", found a string",
         ),
         (
             "ordering = \"key\"",
             "retry = { attempts = 0 }",
-            "strait.toml: receivers.billing.retry.attempts: must be at least 1",
+            "strait.toml: receivers.billing.retry.attempts: must be 1 to 4294967295, found 0",
         ),
         (
             "dead_letter = \"dead\"",
@@ -112,7 +162,7 @@ fn each_mistake_is_a_sentence_that_names_the_place() {
         (
             "provider = \"memory\"",
             "provider = \"kinesis\"",
-            "strait.toml: receivers.billing.provider: the provider \"kinesis\" is not compiled in: enable its feature",
+            "strait.toml: provider: the provider \"kinesis\" is not compiled in: enable its feature",
         ),
         (
             "provider = \"memory\"",
@@ -148,13 +198,16 @@ fn all_mistakes_are_said_at_once() {
         &GOOD.replace("ordering = \"key\"", "a = 1\nin_flight = 0").replace("group = \"billing\"", "grup = \"x\""),
     );
     assert_eq!(found.lines().count(), 4, "{found}");
+    let found = refused(&GOOD.replace("provider = \"memory\"", "provider = \"memroy\""));
+    let once = "strait.toml: provider: no connection or provider is called \"memroy\"; did you mean \"memory\"?";
+    assert_eq!(found, once, "what is named once for all channels is said once");
 }
 
 #[test]
 fn later_files_win_and_errors_name_the_file_that_is_wrong() {
     let found =
         builder().text("base.toml", GOOD).text("prod.toml", "[receivers.billing]\nin_flight = 0").build().unwrap_err();
-    assert_eq!(found.to_string(), "prod.toml: receivers.billing.in_flight: must be at least 1");
+    assert_eq!(found.to_string(), "prod.toml: receivers.billing.in_flight: must be 1 to 100000, found 0");
     let set = |settings: &'static str| {
         Bus::builder(Registry::new().with(Memory))
             .environment(move |name| (name == "STRAIT_SET").then(|| settings.to_owned()))
@@ -164,9 +217,22 @@ fn later_files_win_and_errors_name_the_file_that_is_wrong() {
     assert!(set("receivers.billing.in_flight=128; receivers.billing.ordering=none").is_ok());
     assert_eq!(
         set("receivers.billing.in_flight=0").unwrap_err().to_string(),
-        "STRAIT_SET: receivers.billing.in_flight: must be at least 1"
+        "STRAIT_SET: receivers.billing.in_flight: must be 1 to 100000, found 0"
     );
     assert!(set("nonsense").unwrap_err().to_string().contains("STRAIT_SET"));
+}
+
+#[test]
+fn files_are_named_in_many_forms() {
+    let file = std::env::temp_dir().join(format!("strait-config-{}.toml", std::process::id()));
+    std::fs::write(&file, GOOD).unwrap();
+    let text = file.display().to_string();
+    let ok = |builder: Builder| builder.build().is_ok();
+    assert!(ok(builder().files(&*text)) && ok(builder().files(&text)) && ok(builder().files(text.clone())));
+    assert!(ok(builder().files(&*file)) && ok(builder().files(&file)) && ok(builder().files(file.clone())));
+    assert!(ok(builder().files([&file, &file])) && ok(builder().files(vec![text.clone(), text.clone()])));
+    assert!(ok(builder().files(&[file.clone()][..])));
+    std::fs::remove_file(&file).unwrap();
 }
 
 #[test]
@@ -175,6 +241,13 @@ fn a_variable_is_a_number_where_one_is_wanted_and_is_never_shown() {
         builder().text("strait.toml", &GOOD.replace("ordering = \"key\"", "in_flight = \"${SET}\"")).build().is_ok()
     );
     let secret = |name: &str| (name == "TOKEN").then(|| "hunter2".to_owned());
+    let number = |name: &str| (name == "TOKEN").then(|| "-31337".to_owned());
+    for line in ["in_flight = \"${TOKEN}\"", "buffer_bytes = \"${TOKEN}\"", "drain = \"${TOKEN}\""] {
+        let text = GOOD.replace("ordering = \"key\"", line);
+        let found = Bus::builder(Registry::new().with(Memory)).environment(number).text("strait.toml", &text).build();
+        let found = format!("{:?}", found.unwrap_err());
+        assert!(!found.contains("31337"), "{found}");
+    }
     let text = GOOD.replace("ordering = \"key\"", "in_flight = \"${TOKEN}\"");
     let found = Bus::builder(Registry::new().with(Memory)).environment(secret).text("strait.toml", &text).build();
     let found = format!("{:?}", found.unwrap_err());
@@ -198,7 +271,7 @@ async fn what_a_provider_cannot_keep_is_refused_when_it_is_opened() {
 
     let bus = builder().text("strait.toml", &GOOD.replace("oversize = \"truncate\"", "")).build().unwrap();
     let error = bus.receiver("billing").await.unwrap_err().to_string();
-    assert!(error.starts_with("strait.toml: receivers.billing: billing: dead_letter: its channel holds"), "{error}");
+    assert!(error.starts_with("strait.toml: receivers.billing.dead_letter: its channel holds"), "{error}");
 
     let text = format!(
         "{}\n[connections.memory]\nshape = \"queue\"",

@@ -87,6 +87,8 @@ impl ReceiverTable {
             longest: fields.duration("longest"),
             pollers: fields.count("pollers").unwrap_or(defaults.pollers),
         };
+        fields.called_elsewhere("visibility_timeout", "lease");
+        fields.called_elsewhere("wait_time_seconds", "wait");
         if let Err((field, rule)) = options.check() {
             fields.problem(field, rule);
         }

@@ -12,7 +12,7 @@ use tokio::sync::Mutex;
 use crate::{
     document::Document,
     expand::Environment,
-    fields::{near, report},
+    fields::{Fields, near, report},
     provider::{Connection, Needs, Registry},
     schema::{self, Link, Schema},
 };
@@ -47,19 +47,32 @@ pub trait IntoFiles {
     fn into_files(self) -> Vec<PathBuf>;
 }
 
-impl IntoFiles for &str {
-    fn into_files(self) -> Vec<PathBuf> {
-        vec![self.into()]
-    }
+/// Each of these is one path.
+macro_rules! one_file {
+    ($($path:ty),*) => {
+        $(impl IntoFiles for $path {
+            fn into_files(self) -> Vec<PathBuf> {
+                vec![self.into()]
+            }
+        })*
+    };
 }
 
-impl IntoFiles for &Path {
-    fn into_files(self) -> Vec<PathBuf> {
-        vec![self.into()]
-    }
-}
+one_file!(&str, String, &String, &Path, PathBuf, &PathBuf);
 
 impl<P: AsRef<Path>, const N: usize> IntoFiles for [P; N] {
+    fn into_files(self) -> Vec<PathBuf> {
+        self.as_slice().into_files()
+    }
+}
+
+impl<P: AsRef<Path>> IntoFiles for Vec<P> {
+    fn into_files(self) -> Vec<PathBuf> {
+        self.as_slice().into_files()
+    }
+}
+
+impl<P: AsRef<Path>> IntoFiles for &[P] {
     fn into_files(self) -> Vec<PathBuf> {
         self.iter().map(|path| path.as_ref().into()).collect()
     }
@@ -156,7 +169,8 @@ impl Bus {
         let connection = self.connect(open, &table.connection).await?;
         let mut settings = table.settings.clone();
         settings.observer = Arc::clone(&self.shared.observer);
-        let sender = Sender::new(connection.producer(table.on.clone()).await?, settings)?;
+        let producer = connection.producer(table.on.clone()).await?;
+        let sender = Sender::new(producer, settings).map_err(|error| of_table(&table.fields, name, error))?;
         open.senders.insert(name.to_owned(), sender.clone());
         Ok(sender)
     }
@@ -191,9 +205,7 @@ impl Bus {
                 format!("\"key\" is asked for, but {} keeps no order on {:?}", guarantees.provider, guarantees.source);
             return Err(Error::new(ErrorKind::Unsupported, table.fields.sentence("ordering", reason)));
         }
-        let receiver = Receiver::new(consumer, settings).map_err(|error| {
-            Error::new(error.kind(), table.fields.sentence("", &error).replace(".: ", ": ")).with_source(error)
-        })?;
+        let receiver = Receiver::new(consumer, settings).map_err(|error| of_table(&table.fields, name, error))?;
         open.receivers.retain(|receiver| receiver.upgrade().is_some());
         open.receivers.push(receiver.downgrade());
         Ok(receiver)
@@ -256,6 +268,17 @@ impl Bus {
         }
         outcome
     }
+}
+
+/// What a channel says of its settings, as of the table that they come from: `{name}: {field}: {reason}`.
+fn of_table(fields: &Fields, name: &str, error: Error) -> Error {
+    let text = error.to_string();
+    let text = text.strip_prefix(name).and_then(|text| text.strip_prefix(": ")).unwrap_or(&text);
+    let sentence = match text.split_once(": ") {
+        Some((field, reason)) => fields.sentence(field, reason),
+        None => fields.sentence("", text),
+    };
+    Error::new(error.kind(), sentence).with_source(error)
 }
 
 fn unknown<T>(what: &str, name: &str, all: &BTreeMap<String, T>) -> Error {

@@ -113,8 +113,13 @@ pub(crate) fn scalar(text: &str) -> Option<Value> {
     format!("v = {text}").parse::<Table>().ok()?.remove("v").filter(|value| !value.is_table() && !value.is_array())
 }
 
+/// The path of a key in the table at `path`; without a key, that of the table.
 pub(crate) fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+    match (path, key) {
+        ("", key) => key.to_owned(),
+        (path, "") => path.to_owned(),
+        (path, key) => format!("{path}.{key}"),
+    }
 }
 
 fn merge(into: &mut Table, from: Table, path: &str, file: &str, files: &mut BTreeMap<String, String>) {

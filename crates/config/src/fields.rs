@@ -19,6 +19,8 @@ pub struct Fields {
     path: String,
     places: Arc<Places>,
     known: Vec<String>,
+    /// What others call a field, and what it is called here.
+    called: Vec<(&'static str, &'static str)>,
     problems: Vec<String>,
 }
 
@@ -33,9 +35,17 @@ pub enum StartAt {
     Time(SystemTime),
 }
 
+/// The longest duration. Every clock can count that far.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 impl Fields {
     pub(crate) fn new(table: Table, path: String, places: Arc<Places>) -> Self {
-        Self { table, path, places, known: Vec::new(), problems: Vec::new() }
+        Self { table, path, places, known: Vec::new(), called: Vec::new(), problems: Vec::new() }
+    }
+
+    /// The table that all others are in, to say something of.
+    pub(crate) fn root(&self) -> Self {
+        Self::new(Table::new(), String::new(), Arc::clone(&self.places))
     }
 
     /// The key path of the table.
@@ -61,15 +71,30 @@ impl Fields {
     }
 
     fn wrong(&mut self, name: &str, wanted: &str, found: &Value) {
+        let found = self.found(name, found);
+        self.problem(name, format_args!("expected {wanted}, found {found}"));
+    }
+
+    /// What was found, for a sentence: a number or a truth value as it is written there, of all else the type. What a
+    /// variable holds is never shown.
+    fn found(&self, name: &str, found: &Value) -> String {
         let article = if found.type_str().starts_with(['a', 'i']) { "an" } else { "a" };
-        self.problem(name, format_args!("expected {wanted}, found {article} {}", found.type_str()));
+        match found {
+            Value::Integer(_) | Value::Float(_) | Value::Boolean(_) if !self.is_variable(name) => format!("{found}"),
+            _ => format!("{article} {}", found.type_str()),
+        }
+    }
+
+    /// Says that a field is called `ours` here and `theirs` elsewhere, so that who writes the one is told the other.
+    pub fn called_elsewhere(&mut self, theirs: &'static str, ours: &'static str) {
+        self.called.push((theirs, ours));
     }
 
     /// A value that is no text: a text that was a single variable is read as TOML.
     fn take_scalar(&mut self, name: &str) -> Option<Value> {
         let value = self.take(name)?;
         match value {
-            Value::String(text) if self.places.variables.contains(&join(&self.path, name)) => {
+            Value::String(text) if self.is_variable(name) => {
                 if text.is_empty() {
                     None
                 } else {
@@ -108,23 +133,43 @@ impl Fields {
 
     /// A whole number, at least 1.
     pub fn count(&mut self, name: &str) -> Option<usize> {
-        match self.take_scalar(name)? {
-            Value::Integer(number) if number >= 1 => usize::try_from(number).ok(),
-            Value::Integer(_) => {
-                self.problem(name, "must be at least 1");
-                None
-            }
-            other => {
-                self.wrong(name, "a positive whole number", &other);
-                None
-            }
+        self.count_up_to(name, usize::MAX)
+    }
+
+    /// A whole number from 1 to `most`.
+    pub fn count_up_to(&mut self, name: &str, most: usize) -> Option<usize> {
+        let value = self.take_scalar(name)?;
+        if let Value::Integer(number) = value {
+            return self.within(name, number.into(), most);
         }
+        self.wrong(name, "a positive whole number", &value);
+        None
+    }
+
+    fn within(&mut self, name: &str, number: i128, most: usize) -> Option<usize> {
+        let fits = usize::try_from(number).ok().filter(|number| (1..=most).contains(number));
+        if fits.is_none() {
+            let range = if number < 1 && most == usize::MAX { "at least 1".to_owned() } else { format!("1 to {most}") };
+            let found = if self.is_variable(name) { String::new() } else { format!(", found {number}") };
+            self.problem(name, format_args!("must be {range}{found}"));
+        }
+        fits
+    }
+
+    /// Whether it was a single variable, whose value is not shown.
+    fn is_variable(&self, name: &str) -> bool {
+        self.places.variables.contains(&join(&self.path, name))
     }
 
     /// A number of bytes: `1048576`, or a text such as `"1MiB"`.
     pub fn bytes(&mut self, name: &str) -> Option<usize> {
+        self.bytes_up_to(name, usize::MAX)
+    }
+
+    /// A number of bytes from 1 to `most`.
+    pub fn bytes_up_to(&mut self, name: &str, most: usize) -> Option<usize> {
         match self.take_scalar(name)? {
-            Value::Integer(number) if number >= 1 => usize::try_from(number).ok(),
+            Value::Integer(number) => self.within(name, number.into(), most),
             Value::String(text) => {
                 let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
                 let unit = match text[digits..].trim() {
@@ -136,30 +181,33 @@ impl Fields {
                 };
                 let number =
                     text[..digits].parse::<usize>().ok().zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
-                if number.is_none_or(|number| number == 0) {
-                    self.problem(name, "expected bytes, such as 1048576 or \"1MiB\"");
+                let Some(number) = number else {
+                    self.wrong(name, "bytes, such as 1048576 or \"1MiB\"", &Value::String(text));
                     return None;
-                }
-                number
+                };
+                self.within(name, i128::try_from(number).unwrap_or(i128::MAX), most)
             }
             other => {
-                self.problem(
-                    name,
-                    format_args!("expected bytes, such as 1048576 or \"1MiB\", found {}", other.type_str()),
-                );
+                self.wrong(name, "bytes, such as 1048576 or \"1MiB\"", &other);
                 None
             }
         }
     }
 
-    /// A duration: a text such as `"200ms"`.
+    /// A duration: a text such as `"200ms"`, a year at most.
     pub fn duration(&mut self, name: &str) -> Option<Duration> {
         let value = self.take(name)?;
         let duration = value.as_str().and_then(|text| humantime::parse_duration(text).ok());
-        if duration.is_none() {
-            self.problem(name, "expected a duration, such as \"200ms\" or \"30s\"");
+        let wanted = "a duration, such as \"200ms\" or \"30s\"";
+        match (duration, value.as_integer()) {
+            (Some(duration), _) if duration > LONGEST => self.problem(name, "must be at most 365 days"),
+            (Some(_), _) => {}
+            (None, Some(number)) => {
+                self.problem(name, format_args!("expected {wanted}, found {number}; is \"{number}s\" meant?"));
+            }
+            (None, None) => self.wrong(name, wanted, &value),
         }
-        duration
+        duration.filter(|duration| *duration <= LONGEST)
     }
 
     /// How long a call may take: 100 ms to 60 s.
@@ -251,8 +299,10 @@ impl Fields {
             if planted!("unknown-key-accepted") {
                 break;
             }
-            let reason = match near(&name, self.known.iter().map(String::as_str)) {
-                Some(near) => format!("unknown key; did you mean {near}?"),
+            let called = self.called.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours);
+            let meant = called.or_else(|| near(&name, self.known.iter().map(String::as_str)));
+            let reason = match meant {
+                Some(meant) => format!("unknown key; did you mean {meant}?"),
                 None => "unknown key".to_owned(),
             };
             self.problem(&name, reason);

@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use strait_core::Ordering;
 use strait_runtime::{AfterFailure, Backoff, Oversize, Retry, SenderSettings};
@@ -30,6 +33,7 @@ pub(crate) struct Link {
 pub(crate) struct SenderTable {
     pub(crate) connection: String,
     pub(crate) on: Fields,
+    pub(crate) fields: Fields,
     pub(crate) settings: SenderSettings,
 }
 
@@ -62,7 +66,7 @@ pub(crate) fn read(document: &Document, registry: &Registry, problems: &mut Vec<
     problems.extend(connections.into_problems());
     check_connections(&mut schema, registry, problems);
 
-    let mut reader = Reader { schema, registry, default, problems };
+    let mut reader = Reader { schema, registry, default, unknown: BTreeSet::new(), problems };
     let mut senders = root.table("senders");
     for name in senders.names() {
         let fields = senders.table(&name);
@@ -116,8 +120,15 @@ struct Reader<'a> {
     schema: Schema,
     registry: &'a Registry,
     default: String,
+    /// The providers that do not exist and were told.
+    unknown: BTreeSet<String>,
     problems: &'a mut Vec<String>,
 }
+
+/// Most handlers at once: each is a loop of its own.
+const HANDLERS: usize = 100_000;
+/// Most messages held, and requests under way: as many as can be told apart.
+const MESSAGES: usize = u32::MAX as usize;
 
 #[derive(Clone, Copy)]
 enum Direction {
@@ -131,35 +142,38 @@ impl Reader<'_> {
         let mut settings = SenderSettings::default();
         settings.name = name.as_str().into();
         let set = |field: &mut usize, value: Option<usize>| *field = value.unwrap_or(*field);
-        set(&mut settings.buffer_bytes, fields.bytes("buffer_bytes"));
-        set(&mut settings.requests, fields.count("requests"));
+        set(&mut settings.buffer_bytes, fields.bytes_up_to("buffer_bytes", SenderSettings::LARGEST_BUFFER));
+        set(&mut settings.requests, fields.count_up_to("requests", MESSAGES));
         settings.linger = fields.duration("linger").unwrap_or(settings.linger);
         settings.deadline = fields.duration("deadline").unwrap_or(settings.deadline);
         let choices = [("continue", AfterFailure::Continue), ("pause", AfterFailure::Pause)];
         settings.after_failure = fields.choice("after_failure", &choices).unwrap_or_default();
-        if settings.linger >= settings.deadline {
+        if settings.deadline.is_zero() {
+            fields.problem("deadline", "must be longer than nothing");
+        } else if settings.linger >= settings.deadline {
             fields.problem("linger", "must be shorter than the deadline");
         }
         if matches!(name.as_str(), "discard" | "block") {
             self.problems.push(fields.sentence("", "is a word of dead_letter, and cannot name a sender"));
         }
-        self.problems.extend(fields.into_problems());
-        self.schema.senders.insert(name, SenderTable { connection, on, settings });
+        self.problems.extend(fields.clone().into_problems());
+        self.schema.senders.insert(name, SenderTable { connection, on, fields, settings });
     }
 
     fn receiver(&mut self, name: String, mut fields: Fields) {
         let (connection, on) = self.on(&mut fields, Direction::In);
         let ordering =
             fields.choice("ordering", &[("none", Ordering::None), ("key", Ordering::Key)]).unwrap_or_default();
-        let in_flight = fields.count("in_flight").unwrap_or(64);
-        let buffer = fields.count("buffer").unwrap_or(in_flight.max(1024));
+        let in_flight = fields.count_up_to("in_flight", HANDLERS).unwrap_or(64);
+        let buffer = fields.count_up_to("buffer", MESSAGES).unwrap_or(in_flight.max(1024));
         if buffer < in_flight {
             fields.problem("buffer", "must be at least in_flight");
         }
         let buffer_bytes = fields.bytes("buffer_bytes").unwrap_or(64 << 20);
         let mut retry = fields.table("retry");
         let defaults = Retry::default();
-        let attempts = retry.count("attempts").and_then(|count| u32::try_from(count).ok()).unwrap_or(defaults.attempts);
+        let attempts = retry.count_up_to("attempts", u32::MAX as usize);
+        let attempts = attempts.map_or(defaults.attempts, |count| u32::try_from(count).unwrap_or(u32::MAX));
         let first = retry.duration("first").unwrap_or(defaults.backoff.first);
         let longest = retry.duration("longest").unwrap_or(defaults.backoff.longest.max(first));
         if first > longest {
@@ -193,7 +207,9 @@ impl Reader<'_> {
 
     /// Which connection a channel is on, and its table there. All its tables are checked, the unused too.
     fn on(&mut self, fields: &mut Fields, direction: Direction) -> (String, Fields) {
-        let connection = fields.text("provider").unwrap_or_else(|| self.default.clone());
+        let own = fields.text("provider");
+        let is_default = own.is_none();
+        let connection = own.unwrap_or_else(|| self.default.clone());
         let mut on = fields.table("on");
         let mut tables = BTreeMap::new();
         for name in on.names() {
@@ -211,7 +227,10 @@ impl Reader<'_> {
                 let names = self.schema.connections.keys().map(String::as_str).chain(self.registry.names());
                 unknown(&connection, "connection or provider", names)
             };
-            if !connection.is_empty() {
+            // One that is named for all of them is one mistake.
+            if is_default && self.unknown.insert(connection.clone()) && !connection.is_empty() {
+                self.problems.push(fields.root().sentence("provider", reason));
+            } else if !is_default {
                 self.problems.push(fields.sentence("provider", reason));
             }
         } else if found.is_none() {
@@ -239,7 +258,7 @@ impl Reader<'_> {
         } else {
             let names = self.schema.connections.keys().map(String::as_str).chain(self.registry.names());
             let reason = unknown(name, "connection or provider", names);
-            self.problems.push(fields.sentence("", reason).replace(".: ", ": "));
+            self.problems.push(fields.sentence("", reason));
         }
     }
 }

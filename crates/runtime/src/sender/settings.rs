@@ -60,17 +60,17 @@ impl Default for SenderSettings {
 /// The longest deadline. Every clock can count that far.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The largest buffer: what a semaphore can count, and hand out at once.
-const LARGEST: usize =
-    if Semaphore::MAX_PERMITS < u32::MAX as usize { Semaphore::MAX_PERMITS } else { u32::MAX as usize };
-
 impl SenderSettings {
+    /// The largest [`buffer_bytes`](Self::buffer_bytes): what a semaphore can count, and hand out at once.
+    pub const LARGEST_BUFFER: usize =
+        if Semaphore::MAX_PERMITS < u32::MAX as usize { Semaphore::MAX_PERMITS } else { u32::MAX as usize };
+
     /// Checks every field, and that the provider's requests can hold anything.
     pub(super) fn check(&self, limits: Limits) -> Result<()> {
         let wrong =
             |field: &str, rule: &str| Err(Error::new(ErrorKind::Config, format!("{}: {field}: {rule}", self.name)));
-        if self.buffer_bytes == 0 || self.buffer_bytes > LARGEST {
-            return wrong("buffer_bytes", &format!("must be 1 to {LARGEST}"));
+        if self.buffer_bytes == 0 || self.buffer_bytes > Self::LARGEST_BUFFER {
+            return wrong("buffer_bytes", &format!("must be 1 to {}", Self::LARGEST_BUFFER));
         }
         if self.requests == 0 {
             return wrong("requests", "must be at least 1");
