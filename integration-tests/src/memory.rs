@@ -127,6 +127,10 @@ impl Channel for LogChannel {
         self.0.producer()
     }
 
+    async fn send_foreign(&self) -> Result<()> {
+        strait_testkit::send_foreign(&*self.producer()).await
+    }
+
     async fn join(&self, join: Join) -> Result<Member> {
         let (life, meter) = (Life::default(), Meter::default());
         let start = join.start.unwrap_or(Start::Earliest);
@@ -207,6 +211,10 @@ impl Channel for QueueChannel {
             [(_, queue)] => queue.producer(),
             queues => fan_out(queues.iter().map(|(_, queue)| queue.clone()).collect()),
         }
+    }
+
+    async fn send_foreign(&self) -> Result<()> {
+        strait_testkit::send_foreign(&*self.producer()).await
     }
 
     async fn join(&self, join: Join) -> Result<Member> {

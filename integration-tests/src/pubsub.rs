@@ -8,8 +8,8 @@ use std::{
 
 use async_trait::async_trait;
 use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{
-    CreateSnapshotRequest, DeleteSnapshotRequest, DeleteSubscriptionRequest, DeleteTopicRequest, PullRequest,
-    SeekRequest, seek_request::Target,
+    CreateSnapshotRequest, DeleteSnapshotRequest, DeleteSubscriptionRequest, DeleteTopicRequest, PublishRequest,
+    PubsubMessage, PullRequest, SeekRequest, seek_request::Target,
 };
 use strait_config::{Bus, Registry};
 use strait_core::{Consumer, Error, ErrorKind, Producer, Result};
@@ -18,7 +18,7 @@ use strait_pubsub::{
     Access, Client, NewSubscription, PubSub, PubSubOptions, PubSubProducer, PubSubQueue, create_subscription,
     create_topic, seek,
 };
-use strait_testkit::{Capabilities, Channel, Join, Member, Needs, Reshard, Rig, Shape, Starts};
+use strait_testkit::{Capabilities, Channel, FOREIGN, Join, Member, Needs, Reshard, Rig, Shape, Starts};
 
 use tokio::runtime::Runtime;
 
@@ -231,6 +231,20 @@ impl Drop for PubSubChannel {
 impl Channel for PubSubChannel {
     fn producer(&self) -> Arc<dyn Producer> {
         Arc::new(self.producer.another())
+    }
+
+    async fn send_foreign(&self) -> Result<()> {
+        let failed = |_| Error::new(ErrorKind::Other, "the message cannot be sent");
+        let names = ["googclient_traceparent", "strait-id", "strait-foreign"];
+        let message = PubsubMessage {
+            data: FOREIGN.into(),
+            attributes: names.map(|name| (name.to_owned(), "7".to_owned())).into(),
+            ordering_key: if self.rig.ordered { "ключ".to_owned() } else { String::new() },
+            ..PubsubMessage::default()
+        };
+        let topic = format!("projects/strait/topics/{}", self.topic);
+        let request = PublishRequest { topic, messages: vec![message] };
+        self.client.publisher().publish(request).await.map(drop).map_err(failed)
     }
 
     async fn join(&self, join: Join) -> Result<Member> {

@@ -82,6 +82,10 @@ impl Channel for SharedChannel {
         self.log.producer()
     }
 
+    async fn send_foreign(&self) -> Result<()> {
+        strait_testkit::send_foreign(&*self.producer()).await
+    }
+
     async fn join(&self, join: Join) -> Result<Member> {
         let (life, meter) = (Life::default(), Meter::default());
         let start = join.start.unwrap_or(Start::Earliest);

@@ -188,6 +188,10 @@ impl Channel for SqsChannel {
         }
     }
 
+    async fn send_foreign(&self) -> Result<()> {
+        strait_testkit::send_foreign(&*self.producer()).await
+    }
+
     async fn join(&self, join: Join) -> Result<Member> {
         if join.start.is_some() {
             return Err(Error::new(ErrorKind::Unsupported, "sqs: a queue has no start to choose"));

@@ -14,6 +14,9 @@ pub(crate) trait Sink: Debug + Send + Sync + 'static {
     /// What a request may hold.
     fn limits(&self) -> Limits;
 
+    /// Names that only the same places in memory have.
+    fn names(&self) -> Vec<String>;
+
     /// Stores what fits. One outcome a message, in order.
     fn put(&self, batch: &[Message]) -> Vec<Result<Receipt>>;
 }
@@ -35,6 +38,10 @@ impl<S: Sink> MemoryProducer<S> {
 impl<S: Sink> Producer for MemoryProducer<S> {
     fn limits(&self) -> Limits {
         self.sink.limits()
+    }
+
+    fn destinations(&self) -> Vec<String> {
+        self.sink.names()
     }
 
     fn plan(&self, message: &Message) -> Result<Plan> {

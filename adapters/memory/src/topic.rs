@@ -22,6 +22,10 @@ impl Sink for FanOut {
         Limits::new(REQUEST_MESSAGES, largest.unwrap_or(usize::MAX))
     }
 
+    fn names(&self) -> Vec<String> {
+        self.0.iter().flat_map(Sink::names).collect()
+    }
+
     fn put(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
         if let Some(full) = self.0.iter().find(|queue| !queue.fits(batch)) {
             let text = format!("memory: queue {:?} is full", full.options().name);

@@ -51,37 +51,20 @@ async fn a_good_one_opens() {
     assert_eq!(sender.send(Message::new("2")).await.unwrap_err().kind(), ErrorKind::Closed);
 }
 
+/// The good configuration with `old` replaced by `new` is refused so.
+fn with(old: &str, new: &str, expected: &str) {
+    assert!(GOOD.contains(old));
+    let found = refused(&GOOD.replace(old, new));
+    assert!(found.contains(expected), "{new}\nexpected {expected}\nfound    {found}");
+}
+
 #[test]
-fn each_mistake_is_a_sentence_that_names_the_place() {
-    let with = |old: &str, new: &str| {
-        assert!(GOOD.contains(old));
-        refused(&GOOD.replace(old, new))
-    };
+fn each_value_out_of_range_is_said_with_what_was_found() {
     for (old, new, expected) in [
-        (
-            "ordering = \"key\"",
-            "in_fligth = 3",
-            "strait.toml: receivers.billing.in_fligth: unknown key; did you mean in_flight?",
-        ),
-        (
-            "ordering = \"key\"",
-            "in_flight = \"x\"",
-            "strait.toml: receivers.billing.in_flight: expected a positive whole number, found a string",
-        ),
         (
             "ordering = \"key\"",
             "in_flight = 0",
             "strait.toml: receivers.billing.in_flight: must be 1 to 100000, found 0",
-        ),
-        (
-            "ordering = \"key\"",
-            "ordering = \"keys\"",
-            "strait.toml: receivers.billing.ordering: expected one of \"none\", \"key\"",
-        ),
-        (
-            "ordering = \"key\"",
-            "in_flight = 9\nbuffer = 8",
-            "strait.toml: receivers.billing.buffer: must be at least in_flight",
         ),
         (
             "ordering = \"key\"",
@@ -144,6 +127,34 @@ fn each_mistake_is_a_sentence_that_names_the_place() {
             "retry = { attempts = 0 }",
             "strait.toml: receivers.billing.retry.attempts: must be 1 to 4294967295, found 0",
         ),
+    ] {
+        with(old, new, expected);
+    }
+}
+
+#[test]
+fn each_mistake_is_a_sentence_that_names_the_place() {
+    for (old, new, expected) in [
+        (
+            "ordering = \"key\"",
+            "in_fligth = 3",
+            "strait.toml: receivers.billing.in_fligth: unknown key; did you mean in_flight?",
+        ),
+        (
+            "ordering = \"key\"",
+            "in_flight = \"x\"",
+            "strait.toml: receivers.billing.in_flight: expected a positive whole number, found a string",
+        ),
+        (
+            "ordering = \"key\"",
+            "ordering = \"keys\"",
+            "strait.toml: receivers.billing.ordering: expected one of \"none\", \"key\"",
+        ),
+        (
+            "ordering = \"key\"",
+            "in_flight = 9\nbuffer = 8",
+            "strait.toml: receivers.billing.buffer: must be at least in_flight",
+        ),
         (
             "dead_letter = \"dead\"",
             "",
@@ -183,8 +194,7 @@ fn each_mistake_is_a_sentence_that_names_the_place() {
         ),
         ("provider = \"memory\"", "provider = ", "strait.toml: line 2: is not TOML"),
     ] {
-        let found = with(old, new);
-        assert!(found.contains(expected), "{new}\nexpected {expected}\nfound    {found}");
+        with(old, new, expected);
     }
     assert_eq!(
         builder().files("no-such.toml").build().unwrap_err().to_string(),
@@ -269,9 +279,22 @@ async fn what_a_provider_cannot_keep_is_refused_when_it_is_opened() {
         "strait.toml: receivers.billing.ordering: \"key\" is asked for, but memory keeps no order on \"orders/billing\""
     );
 
-    let bus = builder().text("strait.toml", &GOOD.replace("oversize = \"truncate\"", "")).build().unwrap();
-    let error = bus.receiver("billing").await.unwrap_err().to_string();
+    let good = GOOD.replace("oversize = \"truncate\"", "");
+    assert!(builder().text("strait.toml", &good).build().unwrap().receiver("billing").await.is_ok(), "of one size");
+    let text = good
+        .replace("[senders.dead]", "[senders.dead]\nprovider = \"small\"")
+        .replace("[senders.dead.on.memory]", "[senders.dead.on.small]");
+    let text = format!("{text}\n[connections.small]\ntype = \"memory\"\nmessage_bytes = 1000");
+    let error =
+        builder().text("strait.toml", &text).build().unwrap().receiver("billing").await.unwrap_err().to_string();
     assert!(error.starts_with("strait.toml: receivers.billing.dead_letter: its channel holds"), "{error}");
+    let text = GOOD.replace("topic = \"dead\"", "topic = \"orders\"");
+    let error =
+        builder().text("strait.toml", &text).build().unwrap().receiver("billing").await.unwrap_err().to_string();
+    assert!(
+        error.starts_with("strait.toml: receivers.billing.dead_letter: leads back to \"orders/billing\""),
+        "{error}"
+    );
 
     let text = format!(
         "{}\n[connections.memory]\nshape = \"queue\"",

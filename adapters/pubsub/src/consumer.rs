@@ -17,7 +17,7 @@ use crate::{
     Client,
     ask::{Ask, MOST},
     codec::{self, REQUEST_BYTES},
-    error,
+    error, name,
     patience::Patience,
     producer::position,
     settle::{self, IDS},
@@ -246,7 +246,9 @@ impl Queue for PubSubQueue {
 
     fn guarantees(&self) -> Guarantees {
         let guarantees = Guarantees::new("pubsub", Arc::clone(&self.place.name)).with_ordering(self.place.ordering);
-        let guarantees = guarantees.with_message_bytes(REQUEST_BYTES);
+        let guarantees = guarantees
+            .with_message_bytes(REQUEST_BYTES)
+            .with_fed_by(self.place.topic.as_deref().map(name::destination));
         match self.place.native_attempts {
             Some(attempts) => guarantees.with_native_attempts(attempts),
             None => guarantees,

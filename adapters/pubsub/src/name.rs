@@ -17,6 +17,11 @@ pub(crate) fn full(kind: &str, name: &str, project: Option<&str>) -> Result<Stri
     Ok(name.to_owned())
 }
 
+/// What a producer's destination is called that goes to the topic of this full name.
+pub(crate) fn destination(topic: &str) -> String {
+    format!("pubsub:{topic}")
+}
+
 /// The last part, which is what errors and logs say.
 pub(crate) fn short(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)

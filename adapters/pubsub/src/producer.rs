@@ -151,6 +151,10 @@ impl Producer for PubSubProducer {
         Limits::new(REQUEST_MESSAGES, REQUEST_BYTES)
     }
 
+    fn destinations(&self) -> Vec<String> {
+        vec![name::destination(&self.topic)]
+    }
+
     fn plan(&self, message: &Message) -> Result<Plan> {
         let plan = Plan::new(codec::measure(message)?);
         Ok(match &message.key {

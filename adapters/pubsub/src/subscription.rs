@@ -10,6 +10,8 @@ use crate::{Client, name};
 pub(crate) struct Place {
     pub(crate) full: String,
     pub(crate) name: Arc<str>,
+    /// The full name of the topic that feeds it; `None` if that may not be known.
+    pub(crate) topic: Option<String>,
     pub(crate) ordering: Ordering,
     /// For how long the service leases a message by itself; `None` if that may not be known.
     pub(crate) lease: Option<Duration>,
@@ -34,7 +36,7 @@ impl Place {
             // Whoever may only consume need not be allowed to look.
             Err(error) if error.kind() == ErrorKind::Denied => {
                 tracing::warn!(subscription = &*name, "it may not be looked at: it is taken for one without order");
-                Ok(Self { full, name, ordering: Ordering::None, lease: None, native_attempts: None })
+                Ok(Self { full, name, topic: None, ordering: Ordering::None, lease: None, native_attempts: None })
             }
             Err(error) => Err(error),
         }
@@ -54,6 +56,7 @@ impl Place {
         Ok(Self {
             full,
             name,
+            topic: Some(found.topic.clone()),
             ordering: if found.enable_message_ordering { Ordering::Key } else { Ordering::None },
             lease: lease.map(Duration::from_secs),
             native_attempts: policy.and_then(|policy| u32::try_from(policy.max_delivery_attempts).ok()),

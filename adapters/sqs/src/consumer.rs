@@ -219,7 +219,8 @@ impl Queue for SqsQueue {
 
     fn guarantees(&self) -> Guarantees {
         let guarantees = Guarantees::new("sqs", Arc::clone(&self.place.name)).with_ordering(self.place.ordering());
-        let guarantees = guarantees.with_message_bytes(self.place.message_bytes);
+        let guarantees =
+            guarantees.with_message_bytes(self.place.message_bytes).with_fed_by([self.place.destination()]);
         match self.place.native_attempts {
             Some(attempts) => guarantees.with_native_attempts(attempts),
             None => guarantees,

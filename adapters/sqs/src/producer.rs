@@ -67,7 +67,10 @@ impl SqsProducer {
 
 /// What the service is to compare. A sender has given the message an id.
 pub(crate) fn dedup_id(message: &Message) -> Result<String> {
-    message.dedup_id().ok_or_else(|| Error::new(ErrorKind::Invalid, "id: is needed where each is stored once"))
+    message
+        .dedup_id()
+        .map(|id| id.to_string())
+        .ok_or_else(|| Error::new(ErrorKind::Invalid, "id: is needed where each is stored once"))
 }
 
 impl fmt::Debug for SqsProducer {
@@ -81,6 +84,10 @@ impl Producer for SqsProducer {
     fn limits(&self) -> Limits {
         let limits = Limits::new(ENTRIES, self.place.message_bytes.min(MESSAGE_BYTES));
         if self.place.fifo { limits.with_key_bytes(0).with_deadline(FIFO_DEADLINE) } else { limits }
+    }
+
+    fn destinations(&self) -> Vec<String> {
+        vec![self.place.destination()]
     }
 
     fn plan(&self, message: &Message) -> Result<Plan> {

@@ -59,6 +59,11 @@ impl Place {
         Ok(())
     }
 
+    /// What a producer's destination is called that leads here. Of a queue that is named by several URLs each is another.
+    pub(crate) fn destination(&self) -> String {
+        format!("sqs:{}", self.url.trim_end_matches('/'))
+    }
+
     pub(crate) fn ordering(&self) -> Ordering {
         if self.fifo { Ordering::Key } else { Ordering::None }
     }

@@ -127,6 +127,10 @@ impl Producer for SnsProducer {
         if self.is_fifo() { limits.with_key_bytes(0).with_deadline(FIFO_DEADLINE) } else { limits }
     }
 
+    fn destinations(&self) -> Vec<String> {
+        vec![format!("sns:{}", self.arn)]
+    }
+
     fn plan(&self, message: &Message) -> Result<Plan> {
         Ok(Plan::new(Layout::of(message, self.is_fifo())?.bytes()))
     }

@@ -83,6 +83,9 @@ pub struct Guarantees {
     pub message_bytes: usize,
     /// After how many deliveries the provider itself moves a message away, where it does.
     pub native_attempts: Option<u32>,
+    /// Where what comes was sent to, as far as that can be told: the
+    /// [`destinations`](crate::Producer::destinations) of the producers that lead here. Dead letters must not go there.
+    pub fed_by: Arc<[String]>,
 }
 
 impl Guarantees {
@@ -94,6 +97,7 @@ impl Guarantees {
             ordering: Ordering::None,
             message_bytes: usize::MAX,
             native_attempts: None,
+            fed_by: Arc::default(),
         }
     }
 
@@ -106,6 +110,12 @@ impl Guarantees {
     /// Promises that no message is larger than `bytes`.
     pub fn with_message_bytes(mut self, bytes: usize) -> Self {
         self.message_bytes = bytes;
+        self
+    }
+
+    /// Says which producers lead here, by their [`destinations`](crate::Producer::destinations).
+    pub fn with_fed_by(mut self, destinations: impl IntoIterator<Item = String>) -> Self {
+        self.fed_by = destinations.into_iter().collect();
         self
     }
 

@@ -110,6 +110,11 @@ pub mod reserved {
     pub const CAUSE: &str = "strait-cause";
     /// How often the message was sent again from the dead letters.
     pub const REDRIVE: &str = "strait-redrive";
+    /// Which dead letter the message was the last time, by its [dedup id](crate::Message::dedup_id).
+    pub const REDRIVE_OF: &str = "strait-redrive-of";
+    /// The names of headers that were left out, since the channel cannot carry them: in the order they had, with a comma
+    /// between two. A long list is cut off.
+    pub const LEFT_OUT: &str = "strait-left-out";
     /// Why the message is a dead letter.
     pub const REASON: &str = "strait-dead-letter-reason";
     /// How many attempts it had.
@@ -122,10 +127,17 @@ pub mod reserved {
     pub const POSITION: &str = "strait-dead-letter-position";
     /// The length of the payload before it was truncated.
     pub const TRUNCATED: &str = "strait-dead-letter-truncated";
+    /// The key, where the channel of the dead letters cannot carry it.
+    pub const KEY: &str = "strait-dead-letter-key";
+    /// How often the message became a dead letter, this time included. A redrive begins anew.
+    pub const DEATHS: &str = "strait-dead-letter-deaths";
+
+    const OURS: [&str; 12] =
+        [CAUSE, REDRIVE, REDRIVE_OF, LEFT_OUT, REASON, ATTEMPTS, SOURCE, PARTITION, POSITION, TRUNCATED, KEY, DEATHS];
 
     /// Whether this library wrote a header of this name, so that a sender lets it pass.
     pub fn is_ours(name: &str) -> bool {
-        [CAUSE, REDRIVE, REASON, ATTEMPTS, SOURCE, PARTITION, POSITION, TRUNCATED].contains(&name)
+        OURS.contains(&name)
     }
 }
 

@@ -18,8 +18,19 @@ pub struct Message {
     pub headers: Headers,
     /// Its name. A sender gives one to a message without.
     pub id: Option<Id>,
-    /// Whether it was received. A sender refuses such a message: to send it on is to make a new one.
-    received: bool,
+    made: Made,
+}
+
+/// How a message came to be, which decides what a sender does with it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Made {
+    /// By an application.
+    #[default]
+    Anew,
+    /// By a consumer. A sender refuses it: to send it on is to make a new one.
+    Received,
+    /// Of one that was received, to be sent on.
+    Onward,
 }
 
 impl Message {
@@ -60,54 +71,95 @@ impl Message {
     /// its old id would be swallowed by a deduplicating provider; [`forward`](Self::forward) and
     /// [`redrive`](Self::redrive) make one that can be sent.
     pub fn is_received(&self) -> bool {
-        self.received
+        self.made == Made::Received
+    }
+
+    /// Whether it was made of a received one, to be sent on: by [`forward`](Self::forward), [`redrive`](Self::redrive) or
+    /// [`into_dead_letter`](Self::into_dead_letter). What is received may have headers that cannot be sent, here or
+    /// elsewhere: of such a message a sender leaves out those that its provider cannot carry, and names them in the header
+    /// [`reserved::LEFT_OUT`], where it refuses any other message.
+    pub fn is_onward(&self) -> bool {
+        self.made == Made::Onward
     }
 
     /// Marks it as received.
     #[inline]
     pub(crate) fn into_received(mut self) -> Self {
-        self.received = true;
+        self.made = Made::Received;
         self
     }
 
-    /// A new message with the same payload, key and headers, without an id, which names this one as its cause.
+    /// A new message with the same payload, key and headers, without an id, which names this one as its cause. Each is
+    /// sent for itself, under an id of its own, so that a provider that stores each id once stores all of them.
     pub fn forward(&self) -> Self {
         let mut headers = self.headers.clone();
         headers.retain(|name, _| !name.starts_with(reserved::PREFIX));
         if let Some(id) = self.id {
             headers.insert(reserved::CAUSE, id.to_string());
         }
-        Self { payload: self.payload.clone(), key: self.key.clone(), headers, id: None, received: false }
+        Self { payload: self.payload.clone(), key: self.key.clone(), headers, id: None, made: Made::Onward }
     }
 
     /// This dead letter as it was before it became one: id, key and headers restored, and counted once more in
-    /// [`redrives`](Self::redrives). A truncated payload stays truncated.
+    /// [`redrives`](Self::redrives). A truncated payload stays truncated, and headers that were left out stay away.
     pub fn redrive(&self) -> Self {
         let mut headers = self.headers.clone();
         headers.retain(|name, _| !name.starts_with(reserved::DEAD_LETTER_PREFIX));
         headers.insert(reserved::REDRIVE, self.redrives().saturating_add(1).to_string());
-        Self { headers, received: false, ..self.clone() }
+        if let Some(letter) = self.dedup_id() {
+            headers.insert(reserved::REDRIVE_OF, letter.to_string());
+        }
+        let kept = || self.headers.get_str(reserved::KEY).and_then(|key| Key::new(key).ok());
+        let key = self.key.clone().or_else(kept);
+        Self { headers, key, made: Made::Onward, ..self.clone() }
     }
 
-    /// This message as a dead letter, with `reserved` headers in addition, under the id it has.
+    /// This message as a dead letter that is counted in [`deaths`](Self::deaths), under the id it has. What its last death
+    /// said is gone, so that what this one says stands alone; how long a truncated payload was, and its key, stay.
     pub fn into_dead_letter(mut self) -> Self {
-        self.received = false;
+        let deaths = self.deaths().saturating_add(1);
+        let stays = |name: &str| [reserved::TRUNCATED, reserved::KEY].contains(&name);
+        self.headers.retain(|name, _| !name.starts_with(reserved::DEAD_LETTER_PREFIX) || stays(name));
+        self.headers.insert(reserved::DEATHS, deaths.to_string());
+        self.made = Made::Onward;
         self
+    }
+
+    /// How often it became a dead letter since it was last redriven.
+    pub fn deaths(&self) -> u32 {
+        self.count(reserved::DEATHS)
     }
 
     /// How often it was sent again from the dead letters.
     pub fn redrives(&self) -> u32 {
-        self.headers.get_str(reserved::REDRIVE).and_then(|count| count.parse().ok()).unwrap_or(0)
+        self.count(reserved::REDRIVE)
     }
 
-    /// What a provider that deduplicates is to compare: the id, and `{id}.{n}` for the n-th redrive.
-    pub fn dedup_id(&self) -> Option<String> {
-        let id = self.id?;
-        Some(match self.redrives() {
-            _ if planted!("redrive-under-the-same-id") => id.to_string(),
-            0 => id.to_string(),
-            n => format!("{id}.{n}"),
-        })
+    fn count(&self, name: &str) -> u32 {
+        self.headers.get_str(name).and_then(|count| count.parse().ok()).unwrap_or(0)
+    }
+
+    /// What a provider that stores each message once is to compare, where the same message may be sent more than once.
+    ///
+    /// It is the id of a message that an application made. That of a dead letter is derived from the message's and where it
+    /// was received from, since each group that cannot process a message has a dead letter of its own; that of a redriven
+    /// message from its dead letter's. `None` for a message without an id.
+    pub fn dedup_id(&self) -> Option<Id> {
+        let header = |name| self.headers.get(name).map_or(&[][..], |value| value);
+        let mut id = self.id?;
+        if self.headers.is_empty() {
+            return Some(id);
+        }
+        let letter = header(reserved::REDRIVE_OF);
+        if !letter.is_empty() && !planted!("redrive-under-the-same-id") {
+            id = Id::derived([&id.as_bytes()[..], letter]);
+        }
+        let source = header(reserved::SOURCE);
+        if !source.is_empty() && !planted!("dead-letter-under-the-messages-id") {
+            let place = [source, header(reserved::PARTITION), header(reserved::POSITION)];
+            id = Id::derived([&id.as_bytes()[..]].into_iter().chain(place));
+        }
+        Some(id)
     }
 }
 
@@ -146,7 +198,7 @@ mod tests {
     #[test]
     fn forwarding_makes_a_new_message_with_a_cause() {
         let forwarded = received().forward();
-        assert!(received().is_received() && !forwarded.is_received());
+        assert!(received().is_received() && !forwarded.is_received() && forwarded.is_onward());
         assert_eq!(forwarded.id, None);
         assert_eq!(forwarded.headers.get_str(reserved::CAUSE), Some("01010101-0101-0101-0101-010101010101"));
         assert_eq!(forwarded.headers.get(reserved::REASON), None);
@@ -158,8 +210,50 @@ mod tests {
         let once = received().redrive();
         assert!(!once.is_received() && once.id == received().id);
         assert_eq!(once.headers.get(reserved::REASON), None);
-        assert_eq!(received().dedup_id().unwrap(), "01010101-0101-0101-0101-010101010101");
-        assert_eq!(once.redrive().dedup_id().unwrap(), "01010101-0101-0101-0101-010101010101.2");
+        assert_eq!(Message::new("").with_id(Id::from_bytes([1; 16])).dedup_id(), received().id);
+        assert_eq!((once.redrives(), once.redrive().redrives()), (1, 2));
+        let all = [received().dedup_id(), once.dedup_id(), once.redrive().dedup_id()];
+        assert!(all.iter().enumerate().all(|(index, id)| !all[..index].contains(id)), "{all:?}");
+        assert_eq!(received().redrive().dedup_id(), once.dedup_id(), "of one dead letter");
+    }
+
+    /// A dead letter of what was received from `source`.
+    fn letter(source: &str, position: &str) -> Message {
+        let mut letter = received().into_dead_letter();
+        letter.headers.insert(reserved::SOURCE, source.to_owned());
+        letter.headers.insert(reserved::POSITION, position.to_owned());
+        letter
+    }
+
+    #[test]
+    fn a_dead_letter_is_the_same_only_if_it_died_of_the_same_place() {
+        assert_eq!(letter("sqs:billing", "7").dedup_id(), letter("sqs:billing", "7").dedup_id());
+        let others = [letter("sqs:shipping", "7"), letter("sqs:billing", "8"), received().into_dead_letter()];
+        for other in others {
+            assert_eq!(other.id, received().id);
+            assert_ne!(letter("sqs:billing", "7").dedup_id(), other.dedup_id());
+            assert_ne!(letter("sqs:billing", "7").redrive().dedup_id(), other.redrive().dedup_id());
+        }
+    }
+
+    #[test]
+    fn a_dead_letter_of_a_dead_letter_says_only_why_it_died_last() {
+        let mut first = letter("kinesis:orders/billing", "7");
+        first.headers.insert(reserved::PARTITION, "3");
+        first.headers.insert(reserved::TRUNCATED, "9000");
+        let second = first.into_received().into_dead_letter();
+        assert_eq!((second.deaths(), second.headers.get(reserved::PARTITION)), (2, None));
+        assert_eq!(second.headers.get_str(reserved::TRUNCATED), Some("9000"));
+        assert_eq!((second.redrive().deaths(), second.redrive().headers.get_str("a")), (0, Some("1")));
+    }
+
+    #[test]
+    fn a_key_that_the_dead_letters_could_not_carry_comes_back() {
+        let mut letter = letter("pubsub:orders", "7");
+        letter.key = None;
+        letter.headers.insert(reserved::KEY, "ключ");
+        assert_eq!(letter.redrive().key, Some(Key::new("ключ").unwrap()));
+        assert_eq!(letter.redrive().headers.get(reserved::KEY), None);
     }
 
     #[test]

@@ -25,6 +25,10 @@ pub trait Producer: Any + Debug + Send + Sync {
     /// What one request may hold, and each message of it.
     fn limits(&self) -> Limits;
 
+    /// Where its messages go: names in the form of [`Guarantees::fed_by`](crate::Guarantees::fed_by), which are equal only
+    /// if the places are. Empty if that cannot be told. Asked for when a channel opens, never for a message.
+    fn destinations(&self) -> Vec<String>;
+
     /// Checks one message and measures it, without I/O.
     ///
     /// # Errors

@@ -26,5 +26,5 @@ pub use faulty::{
 };
 pub use history::{End, History, Name, Report};
 pub use reported::Reported;
-pub use rig::{Capabilities, Channel, GROUP, Join, Member, Needs, Reshard, Rig, Shape, Starts};
+pub use rig::{Capabilities, Channel, FOREIGN, GROUP, Join, Member, Needs, Reshard, Rig, Shape, Starts, send_foreign};
 pub use stage::first;

@@ -1,7 +1,7 @@
 use std::{fmt, fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use strait_core::{Consumer, Ordering, Producer, Result};
+use strait_core::{Consumer, Id, Message, Ordering, Producer, Result};
 use strait_kit::Start;
 use strait_runtime::Meter;
 
@@ -39,6 +39,14 @@ pub trait Rig: Debug + Send + Sync {
 pub trait Channel: Debug + Send + Sync {
     /// Another connection to send by.
     fn producer(&self) -> Arc<dyn Producer>;
+
+    /// Sends [`FOREIGN`] as somebody else's client may, with what a sender of this library refuses: names that it or the
+    /// provider reserves, and values that not every provider carries.
+    ///
+    /// # Errors
+    ///
+    /// What the provider says.
+    async fn send_foreign(&self) -> Result<()>;
 
     /// Another process that consumes. What it asks for and the backend cannot do is an error.
     async fn join(&self, join: Join) -> Result<Member>;
@@ -225,6 +233,25 @@ pub struct Needs {
     pub message_bytes: Option<usize>,
     /// Most bytes stored, where it can be chosen.
     pub room: Option<usize>,
+}
+
+/// The payload of what [`Channel::send_foreign`] sends.
+pub const FOREIGN: &str = "foreign";
+
+/// What [`Channel::send_foreign`] sends by `producer`, where the provider takes whatever its producer is given.
+///
+/// # Errors
+///
+/// What the provider says.
+pub async fn send_foreign(producer: &dyn Producer) -> Result<()> {
+    let id = Id::from_bytes([9; 16]);
+    let mut message = Message::new(FOREIGN).with_id(id).with_header("strait-foreign", "reserved").with_header("a", "b");
+    message.headers.append("a", "c");
+    message.headers.append("binary", &b"\xff"[..]);
+    for outcome in producer.send(&[message]).await {
+        outcome?;
+    }
+    Ok(())
 }
 
 /// The group of a case that needs no other.

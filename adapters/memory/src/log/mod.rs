@@ -283,6 +283,7 @@ impl Log for Seen {
         Guarantees::new("memory", Arc::clone(&self.source))
             .with_ordering(Ordering::Key)
             .with_message_bytes(self.log.options().message_bytes)
+            .with_fed_by(self.log.names())
     }
 
     async fn partitions(&self) -> Result<Vec<Partition>> {
@@ -341,6 +342,10 @@ impl Sink for MemoryLog {
     fn limits(&self) -> Limits {
         let largest = self.options().message_bytes;
         Limits::new(REQUEST_MESSAGES, REQUEST_BYTES.max(largest)).with_message_bytes(largest)
+    }
+
+    fn names(&self) -> Vec<String> {
+        vec![format!("memory:{:p}", Arc::as_ptr(&self.shared))]
     }
 
     fn put(&self, batch: &[Message]) -> Vec<Result<Receipt>> {

@@ -154,6 +154,10 @@ impl Sink for MemoryQueue {
         Limits::new(REQUEST_MESSAGES, self.options().message_bytes)
     }
 
+    fn names(&self) -> Vec<String> {
+        vec![format!("memory:{:p}", Arc::as_ptr(&self.shared))]
+    }
+
     fn put(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
         let outcomes = self.store().store(batch, wall_clock());
         self.shared.changed.notify_waiters();
@@ -174,6 +178,7 @@ impl Queue for MemoryQueue {
         Guarantees::new("memory", Arc::clone(&options.name))
             .with_ordering(options.ordering)
             .with_message_bytes(options.message_bytes)
+            .with_fed_by(self.names())
     }
 
     fn lease_terms(&self) -> LeaseTerms {

@@ -3,7 +3,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use strait_core::{Budget, Error, ErrorKind, Key, Message, Ordering, Origin, Receipt, Result, planted};
+use strait_core::{Budget, Error, ErrorKind, Id, Key, Message, Ordering, Origin, Receipt, Result, planted};
 use strait_kit::Leased;
 use strait_lanes::Lanes;
 use tokio::time::Instant;
@@ -243,13 +243,13 @@ impl Store {
 /// The ids of a while, and the number that each was stored under.
 #[derive(Debug, Default)]
 struct Recent {
-    numbers: HashMap<String, u64>,
-    order: VecDeque<(Instant, String)>,
+    numbers: HashMap<Id, u64>,
+    order: VecDeque<(Instant, Id)>,
 }
 
 impl Recent {
     /// Remembers an id, unless it was seen within the window. Returns what it was stored under then.
-    fn check(&mut self, id: String, number: u64, now: Instant, window: Duration) -> Option<u64> {
+    fn check(&mut self, id: Id, number: u64, now: Instant, window: Duration) -> Option<u64> {
         while self.order.front().is_some_and(|(at, _)| *at + window <= now) {
             if let Some((_, old)) = self.order.pop_front() {
                 self.numbers.remove(&old);
@@ -258,7 +258,7 @@ impl Recent {
         if let Some(first) = self.numbers.get(&id) {
             return Some(*first);
         }
-        self.order.push_back((now, id.clone()));
+        self.order.push_back((now, id));
         self.numbers.insert(id, number);
         None
     }

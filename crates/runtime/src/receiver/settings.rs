@@ -22,7 +22,7 @@ pub struct ReceiverSettings {
     pub retry: Retry,
     /// Where messages go that failed for good.
     pub dead_letter: DeadLetter,
-    /// What happens to a dead letter that its channel cannot hold. Default: opening fails where that is possible.
+    /// What happens to a dead letter that its channel cannot hold. Default: it is refused, and stalls.
     pub oversize: Oversize,
     /// How long a close may take in all. It waits for what is in hand, but leaves the last 3 s, or half of it where it is
     /// shorter than 6 s, to give back what is not settled and to persist progress. Default: 30 s.
@@ -70,15 +70,15 @@ pub enum DeadLetter {
 /// What happens to a dead letter that its channel cannot hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Oversize {
-    /// Opening fails if the channel cannot hold the source's largest message and 2 KiB.
+    /// It is refused, and stalls its key where everybody sees it: nothing of a message is lost. Why it is dead yields first,
+    /// so that this is so of messages that leave less than 1 KiB of what the channel holds. Opening fails if the channel
+    /// cannot hold the source's largest message itself.
     #[default]
     Refuse,
-    /// Its payload is cut off at the end, and a header says how long it was.
+    /// Its payload is cut off at the end, and a header says how long it was. Where the headers alone are too large, those
+    /// that this library did not write are left out, and named in one.
     Truncate,
 }
-
-/// What a dead letter has more than its message: the headers that say why and where from.
-pub(super) const DEAD_LETTER_OVERHEAD: usize = 2048;
 
 impl ReceiverSettings {
     /// The defaults, and where messages go that failed for good.
@@ -149,21 +149,27 @@ impl ReceiverSettings {
             );
         }
         if let (DeadLetter::Channel(sender), Oversize::Refuse) = (&self.dead_letter, self.oversize) {
-            let (room, needed) =
-                (sender.limits().message_bytes, guarantees.message_bytes.saturating_add(DEAD_LETTER_OVERHEAD));
+            let (room, needed) = (sender.limits().message_bytes, guarantees.message_bytes);
             if room < needed {
-                let largest = match guarantees.message_bytes {
+                let largest = match needed {
                     usize::MAX => "does not say how large its messages may be".to_owned(),
-                    bytes => format!("may bring {bytes}, and {DEAD_LETTER_OVERHEAD} more are needed"),
+                    bytes => format!("may bring {bytes}"),
                 };
-                return refuse(
-                    ErrorKind::Config,
-                    format!(
-                        "dead_letter: its channel holds messages of {room} bytes, but {source:?} {largest}; \
+                return wrong(
+                    "dead_letter",
+                    &format!(
+                        "its channel holds messages of {room} bytes, but {source:?} {largest}; \
                          choose another channel, or oversize = \"truncate\""
                     ),
                 );
             }
+        }
+        if let DeadLetter::Channel(sender) = &self.dead_letter
+            && sender.producer().destinations().iter().any(|place| guarantees.fed_by.contains(place))
+            && !planted!("dead-letters-to-their-source")
+        {
+            let rule = format!("leads back to {source:?}, which this receiver receives from; choose another channel");
+            return wrong("dead_letter", &rule);
         }
         Ok(())
     }

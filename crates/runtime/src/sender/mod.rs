@@ -1,6 +1,7 @@
 //! Sending: a state that knows what may be sent next, a driver that sends it, and tickets that wait for outcomes.
 
 mod driver;
+mod fitting;
 mod ids;
 mod settings;
 mod shared;
@@ -15,6 +16,7 @@ use tokio::{
     sync::{SemaphorePermit, TryAcquireError},
 };
 
+pub(crate) use fitting::leave_out_others;
 pub use settings::{AfterFailure, SenderSettings};
 pub use ticket::{Outcome, Pending};
 
@@ -75,10 +77,10 @@ impl Sender {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] or [`ErrorKind::Unsupported`] names the field that the provider cannot carry;
-    /// [`ErrorKind::Closed`] once closed, or while its key is paused. Nothing else is touched, and no key is paused.
-    pub async fn enqueue(&self, message: Message) -> Result<Pending> {
-        let (plan, cost) = self.plan(&message)?;
+    /// [`ErrorKind::Invalid`] or [`ErrorKind::Unsupported`] names the field that the provider cannot carry, unless it is a
+    /// header of a message that [`is_onward`](Message::is_onward), which is left out; [`ErrorKind::Closed`] once closed, or while its key is paused. Nothing else is touched, and no key is paused.
+    pub async fn enqueue(&self, mut message: Message) -> Result<Pending> {
+        let (plan, cost) = self.plan(&mut message)?;
         let shared = self.shared();
         if let Ok(room) = shared.room.try_acquire_many(cost) {
             return self.accept(message, plan, room);
@@ -93,8 +95,8 @@ impl Sender {
     /// # Errors
     ///
     /// [`TryEnqueueError::Full`] gives the message back; otherwise as [`enqueue`](Self::enqueue).
-    pub fn try_enqueue(&self, message: Message) -> Result<Pending, TryEnqueueError> {
-        let (plan, cost) = self.plan(&message).map_err(TryEnqueueError::Refused)?;
+    pub fn try_enqueue(&self, mut message: Message) -> Result<Pending, TryEnqueueError> {
+        let (plan, cost) = self.plan(&mut message).map_err(TryEnqueueError::Refused)?;
         match self.shared().room.try_acquire_many(cost) {
             Ok(room) => self.accept(message, plan, room).map_err(TryEnqueueError::Refused),
             Err(TryAcquireError::NoPermits) => Err(TryEnqueueError::Full(message)),
@@ -103,8 +105,35 @@ impl Sender {
     }
 
     /// Checks a message, and says how much of the buffer it takes.
-    fn plan(&self, message: &Message) -> Result<(Plan, u32)> {
-        let Open { shared, producer, limits } = &*self.handle;
+    fn plan(&self, message: &mut Message) -> Result<(Plan, u32)> {
+        let Open { shared, limits, .. } = &*self.handle;
+        let plan = self.fit(message)?;
+        let most = limits.message_bytes;
+        if plan.bytes > most && !planted!("oversize-not-checked") {
+            let text = format!("message: has {} bytes, and the provider takes at most {most}", plan.bytes);
+            return Err(shared.error(ErrorKind::Invalid, text));
+        }
+        let cost = State::cost(message, plan).min(shared.buffer_bytes);
+        Ok((plan, u32::try_from(cost).expect("the buffer was checked to have fewer")))
+    }
+
+    /// Says how a message is sent. Of one that is sent on, leaves out the headers that the provider cannot carry.
+    pub(crate) fn fit(&self, message: &mut Message) -> Result<Plan> {
+        match self.check(message) {
+            Err(refusal)
+                if message.is_onward() && matches!(refusal.kind(), ErrorKind::Invalid | ErrorKind::Unsupported) =>
+            {
+                let reason = refusal.clone();
+                let plan = fitting::fit(message, refusal, |message| self.check(message))?;
+                self.shared().left_out(&reason);
+                Ok(plan)
+            }
+            checked => checked,
+        }
+    }
+
+    fn check(&self, message: &Message) -> Result<Plan> {
+        let Open { shared, producer, .. } = &*self.handle;
         if message.is_received() {
             let text = "message: was received; send what its forward() or redrive() makes of it";
             return Err(shared.error(ErrorKind::Invalid, text));
@@ -117,14 +146,7 @@ impl Sender {
                 shared.error(ErrorKind::Invalid, format_args!("headers: {name:?} begins with a reserved prefix"))
             );
         }
-        let plan = producer.plan(message)?;
-        let most = limits.message_bytes;
-        if plan.bytes > most && !planted!("oversize-not-checked") {
-            let text = format!("message: has {} bytes, and the provider takes at most {most}", plan.bytes);
-            return Err(shared.error(ErrorKind::Invalid, text));
-        }
-        let cost = State::cost(message, plan).min(shared.buffer_bytes);
-        Ok((plan, u32::try_from(cost).expect("the buffer was checked to have fewer")))
+        producer.plan(message)
     }
 
     fn accept(&self, message: Message, plan: Plan, room: SemaphorePermit<'_>) -> Result<Pending> {

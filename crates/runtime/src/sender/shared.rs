@@ -1,7 +1,10 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use strait_core::{Error, ErrorKind, Limits, Measure, Observer, Result};
@@ -26,6 +29,8 @@ pub(super) struct Shared {
     /// A flush may be over.
     pub(super) flushed: Notify,
     pub(super) ended: watch::Sender<Option<Result<()>>>,
+    /// Whether it was said that headers are left out.
+    has_left_out: AtomicBool,
 }
 
 impl Shared {
@@ -39,6 +44,7 @@ impl Shared {
             work: Notify::new(),
             flushed: Notify::new(),
             ended: watch::Sender::new(None),
+            has_left_out: AtomicBool::new(false),
         }
     }
 
@@ -73,6 +79,19 @@ impl Shared {
     fn observe(&self, measure: Measure<'_>) {
         if catch_unwind(AssertUnwindSafe(|| self.observer.observe(measure))).is_err() {
             tracing::warn!(sender = %self.name, "the observer panicked");
+        }
+    }
+
+    /// Headers of a message were left out. Said aloud once: where one message has them, many do.
+    #[cold]
+    pub(super) fn left_out(&self, reason: &Error) {
+        if self.has_left_out.swap(true, Relaxed) {
+            tracing::debug!(sender = %self.name, %reason, "headers that the provider cannot carry were left out");
+        } else {
+            tracing::warn!(
+                sender = %self.name, %reason,
+                "headers that the provider cannot carry were left out; later ones are told at debug level"
+            );
         }
     }
 

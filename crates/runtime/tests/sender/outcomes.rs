@@ -105,6 +105,10 @@ impl Producer for Hasty {
         Limits::new(10, 100)
     }
 
+    fn destinations(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn plan(&self, _: &Message) -> Result<Plan> {
         Ok(Plan::new(1))
     }

@@ -268,6 +268,10 @@ impl Producer for Provider {
         self.0.limits
     }
 
+    fn destinations(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn plan(&self, message: &Message) -> Result<Plan> {
         if message.headers.get("refused").is_some() {
             return Err(Error::new(ErrorKind::Unsupported, "headers: \"refused\" cannot be carried"));

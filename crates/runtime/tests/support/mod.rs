@@ -252,6 +252,10 @@ impl Producer for Store {
         Limits::new(10, 2 << 20)
     }
 
+    fn destinations(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     fn plan(&self, message: &Message) -> Result<Plan> {
         Ok(Plan::new(message.size()))
     }

@@ -136,9 +136,13 @@ macro_rules! each_case {
                 c39_a_dead_letter_that_is_not_stored_loses_nothing: "dead-letter-failure-settles",
                 c38_what_does_not_decode_is_kept_as_it_is: "failure-is-success",
                 c41_without_dead_letters_as_policy_says: "retries-for-ever",
-                c83_a_refused_dead_letter_stalls_visibly: "dead-letter-failure-settles",
+                c39_dead_letters_do_not_lead_to_their_source: "dead-letters-to-their-source",
+                c39_dead_letters_in_a_circle_end: "buried-for-ever",
+                c83_a_refused_dead_letter_stalls_visibly: "stalled-holds-close",
+                c83_what_may_be_received_has_a_dead_letter: "nothing-left-out",
                 c83_an_oversize_dead_letter_is_cut_off_where_that_is_allowed: "dead-letter-too-large",
                 c85_what_is_redriven_or_forwarded_is_stored: "redrive-under-the-same-id",
+                c85_each_group_has_its_own_dead_letter: "dead-letter-under-the-messages-id",
             ;
             order:
                 c43_each_key_stays_in_order: "no-lanes",

@@ -288,11 +288,17 @@ pub async fn c22_what_cannot_be_kept_is_refused(rig: &dyn Rig) {
     let started = stage.channel.join(Join::group("new").starting(Start::Latest)).await;
     assert!(stage.can.has_starts() || refused(started) == ErrorKind::Unsupported, "a start that nobody can choose");
 
-    let small = Sender::new(stage.channel.producer(), SenderSettings::default()).unwrap();
-    let dead = open(&|settings| settings.dead_letter = DeadLetter::Channel(small.clone()));
-    let error = dead.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(error.to_string().contains("dead_letter"), "{error}");
+    let largest = stage.channel.producer().limits().message_bytes;
+    let dead = Stage::with(rig, Needs { message_bytes: Some(largest / 2), ..Needs::default() }).await;
+    let small = dead.sender();
+    let opened = open(&|settings| settings.dead_letter = DeadLetter::Channel(small.clone()));
+    if small.limits().message_bytes < largest {
+        let error = opened.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("dead_letter: its channel holds"), "{error}");
+    } else {
+        drop(opened.unwrap()); // where no size can be chosen
+    }
     let truncated = open(&|settings| {
         settings.dead_letter = DeadLetter::Channel(small.clone());
         settings.oversize = Oversize::Truncate;

@@ -71,6 +71,10 @@ impl Producer for FaultyProducer {
         self.inner.limits()
     }
 
+    fn destinations(&self) -> Vec<String> {
+        self.inner.destinations()
+    }
+
     fn plan(&self, message: &Message) -> Result<Plan> {
         self.inner.plan(message)
     }

@@ -27,6 +27,8 @@ const DEADLINE: Duration = Duration::from_secs(10);
 pub struct ServedLog {
     address: SocketAddr,
     topic: Arc<str>,
+    /// What it is called as a source: of each group another.
+    source: Arc<str>,
     message_bytes: usize,
     line: Arc<Mutex<Option<Line>>>,
 }
@@ -72,7 +74,8 @@ impl ServedLog {
     /// [`ErrorKind::Unavailable`] if nobody answers.
     pub async fn connect(address: SocketAddr, topic: impl Into<Arc<str>>) -> Result<Self> {
         let line = Arc::new(Mutex::new(None));
-        let mut log = Self { address, topic: topic.into(), message_bytes: 0, line };
+        let topic = topic.into();
+        let mut log = Self { address, source: Arc::clone(&topic), topic, message_bytes: 0, line };
         log.message_bytes = log.describe().await?.0;
         Ok(log)
     }
@@ -120,6 +123,16 @@ impl ServedLog {
         }
     }
 
+    /// The topic as `group` sees it: a source of its own.
+    pub fn seen_by(mut self, group: &str) -> Self {
+        self.source = format!("{}/{group}", self.topic).into();
+        self
+    }
+
+    fn destination(&self) -> String {
+        format!("served:{}/{}", self.address, self.topic)
+    }
+
     /// The same topic, by a connection of its own.
     pub fn apart(&self) -> Self {
         Self { line: Arc::default(), ..self.clone() }
@@ -147,9 +160,10 @@ impl ServedLog {
 #[async_trait]
 impl Log for ServedLog {
     fn guarantees(&self) -> Guarantees {
-        Guarantees::new("served", Arc::clone(&self.topic))
+        Guarantees::new("served", Arc::clone(&self.source))
             .with_ordering(Ordering::Key)
             .with_message_bytes(self.message_bytes)
+            .with_fed_by([self.destination()])
     }
 
     async fn partitions(&self) -> Result<Vec<Partition>> {
@@ -207,6 +221,10 @@ struct ServedProducer {
 impl Producer for ServedProducer {
     fn limits(&self) -> Limits {
         Limits::new(500, self.log.message_bytes)
+    }
+
+    fn destinations(&self) -> Vec<String> {
+        vec![self.log.destination()]
     }
 
     fn plan(&self, message: &Message) -> Result<Plan> {

@@ -82,7 +82,7 @@ impl Connection for Place {
     async fn consumer(&self, mut fields: Fields, needs: Needs) -> Result<Arc<dyn Consumer>> {
         let Table { topic, group } = Table::read(&mut fields);
         fields.finish()?;
-        let log = ServedLog::connect(self.address, &*topic).await?;
+        let log = ServedLog::connect(self.address, &*topic).await?.seen_by(&group.name);
         let member = group.join(&topic, Arc::new(log.apart())).await?;
         let ownership = log.told(group.name, Arc::new(member));
         let mut settings = LogSettings::default();

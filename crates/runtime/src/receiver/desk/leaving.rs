@@ -46,7 +46,11 @@ impl Desk {
         }
         self.sweep();
         let of_a_queue = |item: &Item| item.claim().partition().is_none();
-        for item in self.take_paused(|item| item.next == Next::Work && of_a_queue(item)) {
+        // What is stalled would hold the close for nothing.
+        let planted = planted!("stalled-holds-close");
+        for item in self.take_paused(|item| {
+            item.next == Next::Work && of_a_queue(item) || item.stalled && item.next != Next::Settle && !planted
+        }) {
             self.leave(item);
         }
     }

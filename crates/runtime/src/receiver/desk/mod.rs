@@ -3,6 +3,7 @@ mod leaving;
 use std::{
     cell::LazyCell,
     collections::{BTreeMap, VecDeque},
+    fmt::Display,
     mem,
     time::{self, Duration},
 };
@@ -316,21 +317,22 @@ impl Desk {
                 self.settings.meter.observe(Measure::DeadLettered);
                 self.over.push(item);
             }
+            DeadLetter::Block if !self.is_open() => self.leave(item),
             DeadLetter::Block => {
-                item.reason = String::new();
-                self.stall(&mut item);
+                let reason = mem::take(&mut item.reason);
+                self.stall(&mut item, &reason);
                 let pause = self.settings.retry.backoff.longest;
                 self.pause(item, Next::Work, pause);
             }
         }
     }
 
-    fn stall(&mut self, item: &mut Item) {
+    fn stall(&mut self, item: &mut Item, reason: &dyn Display) {
         if !mem::replace(&mut item.stalled, true) {
             self.stalled += 1;
             self.settings.meter.observe(Measure::Stalled(self.stalled));
             tracing::warn!(
-                receiver = %self.settings.name, position = %item.received().origin.position(),
+                receiver = %self.settings.name, position = %item.received().origin.position(), %reason,
                 "a message stalls its key: it cannot go to the dead letters"
             );
         }
@@ -411,7 +413,10 @@ impl Desk {
                 item.failures += 1;
                 let refused = matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unsupported | ErrorKind::Closed);
                 if refused {
-                    self.stall(&mut item);
+                    self.stall(&mut item, &error);
+                }
+                if !self.is_open() && !error.is_transient() {
+                    return self.leave(item); // whoever gets it next may have another channel
                 }
                 let backoff = self.settings.retry.backoff;
                 let pause = if refused { backoff.longest } else { backoff.pause_after(&error, item.failures) };
