@@ -35,6 +35,6 @@ pub use headers::{Headers, reserved};
 pub use id::Id;
 pub use key::Key;
 pub use message::Message;
-pub use observer::{Lag, Measure, Observer, Unobserved};
+pub use observer::{Guarded, Lag, Measure, Observer, Unobserved};
 pub use origin::{Origin, Position};
 pub use producer::{Limits, Plan, Producer, Receipt};

@@ -1,10 +1,16 @@
-use std::{fmt::Debug, time::Duration};
+use std::{
+    fmt::Debug,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::ErrorKind;
 
 /// Hears what engines and the runtime measure. `health()` is one; an application may hang its metrics beneath it.
 ///
 /// Called on the path of every batch, sometimes under a lock: implementations count, and neither block nor call back.
+/// What one panics with is caught.
 pub trait Observer: Debug + Send + Sync {
     /// Something was measured.
     fn observe(&self, measure: Measure<'_>);
@@ -70,6 +76,25 @@ pub enum Lag {
     Messages(u64),
     /// How long before the newest message the last message read was stored.
     Time(Duration),
+}
+
+/// Passes everything on to an observer, and catches what it panics with: observers are the application's, and are called
+/// by tasks and under locks that would not outlive a panic. The engines and the runtime wrap theirs in it.
+#[derive(Clone, Debug)]
+pub struct Guarded(Arc<dyn Observer>);
+
+impl Guarded {
+    /// Passes everything on to `observer`.
+    pub fn new(observer: Arc<dyn Observer>) -> Self {
+        Self(observer)
+    }
+}
+
+impl Observer for Guarded {
+    fn observe(&self, measure: Measure<'_>) {
+        // The panic hook has told of it.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.0.observe(measure)));
+    }
 }
 
 /// Hears nothing.

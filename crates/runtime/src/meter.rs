@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use strait_core::{ErrorKind, Lag, Measure, Observer, Unobserved};
+use strait_core::{ErrorKind, Guarded, Lag, Measure, Observer, Unobserved};
 
 /// Counts what an engine and a receiver measure, for [`Receiver::health`](crate::Receiver::health), and passes it on.
 ///
@@ -17,7 +17,7 @@ pub struct Meter(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    below: Arc<dyn Observer>,
+    below: Guarded,
     received: AtomicU64,
     settled: AtomicU64,
     retried: AtomicU64,
@@ -48,7 +48,7 @@ impl Meter {
     /// A meter that passes everything on to `observer`.
     pub fn over(observer: Arc<dyn Observer>) -> Self {
         Self(Arc::new(Inner {
-            below: observer,
+            below: Guarded::new(observer),
             received: AtomicU64::default(),
             settled: AtomicU64::default(),
             retried: AtomicU64::default(),

@@ -4,7 +4,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use strait_core::{Budget, Consumer, Guarantees, Received, Result, Token};
+use strait_core::{Budget, Consumer, Guarantees, Guarded, Received, Result, Token};
 use tokio::{
     sync::{Mutex as AsyncMutex, Notify, watch},
     task::JoinHandle,
@@ -61,7 +61,8 @@ pub(super) fn later(now: std::time::Instant, pause: Duration) -> std::time::Inst
 
 impl LogConsumer {
     /// Consumes `log` as far as `ownership` gives it. Must be called inside a Tokio runtime.
-    pub fn new(log: Arc<dyn Log>, ownership: Arc<dyn Ownership>, settings: LogSettings) -> Self {
+    pub fn new(log: Arc<dyn Log>, ownership: Arc<dyn Ownership>, mut settings: LogSettings) -> Self {
+        settings.observer = Arc::new(Guarded::new(settings.observer));
         let shared = Arc::new(Shared {
             log,
             ownership,

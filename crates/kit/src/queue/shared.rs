@@ -1,9 +1,9 @@
 use std::{
-    sync::{Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
-use strait_core::{Error, ErrorKind, Measure, Ordering, Result};
+use strait_core::{Error, ErrorKind, Guarded, Measure, Ordering, Result};
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
     time::{self, MissedTickBehavior},
@@ -22,7 +22,8 @@ pub(super) struct Shared<Q: Queue> {
 }
 
 impl<Q: Queue> Shared<Q> {
-    pub(super) fn new(queue: Q, settings: QueueSettings) -> Self {
+    pub(super) fn new(queue: Q, mut settings: QueueSettings) -> Self {
+        settings.observer = Arc::new(Guarded::new(settings.observer));
         let ordered = queue.guarantees().ordering == Ordering::Key;
         let held = Mutex::new(Held::new(ordered, settings.release_lost));
         Self { terms: queue.lease_terms(), queue, settings, held, releasing: AsyncMutex::default() }

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use strait_core::{Budget, ClaimState, Consumer as _, Error, ErrorKind, Guarantees, Message, Origin, Received, Result};
+use strait_core::{
+    Budget, ClaimState, Consumer as _, Error, ErrorKind, Guarantees, Measure, Message, Observer, Origin, Received,
+    Result,
+};
 use strait_kit::{LeaseTerms, Leased, Queue, QueueConsumer, QueueSettings};
 use tokio::{
     sync::Notify,
@@ -146,6 +149,30 @@ async fn what_has_ended_is_not_kept_by_a_poll_that_was_sent_before() {
     slow.answer.notify_one();
     let again = timeout(LEASE, receive(&consumer)).await.expect("it is delivered again").unwrap();
     assert_eq!((state(&lost), state(&again)), (ClaimState::Lost, ClaimState::Held));
+}
+
+#[derive(Debug)]
+struct Panics;
+
+impl Observer for Panics {
+    fn observe(&self, _: Measure<'_>) {
+        panic!("on purpose, in an observer");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_costs_no_lease_and_no_release() {
+    let slow = Slow { longest: 100 * LEASE, ..Slow::default() };
+    let mut settings = QueueSettings::default();
+    settings.observer = Arc::new(Panics);
+    let consumer = QueueConsumer::new(slow.clone(), settings);
+    slow.answer.notify_one();
+    let received = receive(&consumer).await.unwrap();
+    sleep(3 * LEASE).await;
+    assert_eq!(state(&received), ClaimState::Held);
+    drop(received);
+    sleep(LEASE / 10).await;
+    assert_eq!(*slow.released.lock().unwrap(), [7]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,13 +1,12 @@
 use std::{
     fmt,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
 };
 
-use strait_core::{Error, ErrorKind, Limits, Measure, Observer, Result};
+use strait_core::{Error, ErrorKind, Guarded, Limits, Measure, Observer as _, Result};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use super::{
@@ -20,7 +19,7 @@ use super::{
 pub(super) struct Shared {
     pub(super) name: Arc<str>,
     pub(super) buffer_bytes: usize,
-    observer: Arc<dyn Observer>,
+    observer: Guarded,
     state: Mutex<State>,
     /// Bytes of the buffer that are free. Whoever waits for room is served in turn.
     pub(super) room: Semaphore,
@@ -38,7 +37,7 @@ impl Shared {
         Self {
             name: Arc::clone(&settings.name),
             buffer_bytes: settings.buffer_bytes,
-            observer: Arc::clone(&settings.observer),
+            observer: Guarded::new(Arc::clone(&settings.observer)),
             room: Semaphore::new(settings.buffer_bytes),
             state: Mutex::new(State::new(settings, limits)),
             work: Notify::new(),
@@ -60,10 +59,10 @@ impl Shared {
         let held = Measure::Buffered { messages: state.messages(), bytes: state.bytes() };
         drop(state);
         if let Some(kind) = news.failed {
-            self.observe(Measure::Failed { call: "send", kind });
+            self.observer.observe(Measure::Failed { call: "send", kind });
         }
         if news.freed > 0 {
-            self.observe(held);
+            self.observer.observe(held);
             self.room.add_permits(news.freed);
         }
         if news.flushed {
@@ -73,13 +72,6 @@ impl Shared {
             waker.wake();
         }
         result
-    }
-
-    /// Tells the observer, which is not ours: if it panics, that takes no message along.
-    fn observe(&self, measure: Measure<'_>) {
-        if catch_unwind(AssertUnwindSafe(|| self.observer.observe(measure))).is_err() {
-            tracing::warn!(sender = %self.name, "the observer panicked");
-        }
     }
 
     /// Headers of a message were left out. Said aloud once: where one message has them, many do.
