@@ -6,8 +6,8 @@ mod support;
 
 use std::{sync::Arc, time::Duration};
 
-use strait_core::{Budget, Consumer as _, ErrorKind, Message};
-use strait_runtime::{Backoff, DeadLetter, Delivery, Failure, Receiver, ReceiverSettings, Retry, State};
+use strait_core::{Budget, Consumer as _, ErrorKind, Measure, Message, Observer};
+use strait_runtime::{Backoff, DeadLetter, Delivery, Failure, Meter, Receiver, ReceiverSettings, Retry, State};
 use support::{Script, text};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -285,6 +285,31 @@ async fn a_log_is_retried_to_the_end_while_closing_and_a_queue_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_fails_while_a_log_closes_is_handed_out_again() {
+    for (script, comes_again) in [(Script::log(), true), (Script::default(), false)] {
+        script.push(&["a1"]);
+        let receiver = open(&script, settings());
+        let a1 = next(&receiver).await;
+        receiver.stop();
+        let again = tokio::spawn({
+            let receiver = receiver.clone();
+            async move { receiver.recv().await.unwrap() }
+        });
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(again.is_finished(), !comes_again, "a log hands out again what fails, a queue gives it back");
+        a1.retry("failed");
+        let again = timeout(MINUTE, again).await.expect("nobody takes it").unwrap();
+        assert_eq!(again.as_ref().map(Delivery::attempt), comes_again.then_some(2));
+        if let Some(again) = again {
+            again.ack();
+        }
+        assert!(timeout(MINUTE, receiver.recv()).await.expect("it ends").unwrap().is_none());
+        receiver.close().await.unwrap();
+        assert_eq!(script.settled().len(), usize::from(comes_again));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_cannot_be_opened_is_reported_and_what_fails_later_is_not() {
     let script = Script::default();
     script.fail(ErrorKind::NotFound);
@@ -383,6 +408,42 @@ async fn a_batch_ends_as_one_and_a_failure_takes_those_of_its_key_behind_it_alon
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_behind_a_message_that_was_lost_in_a_batch_is_given_back_with_it() {
+    for fail_both in [false, true] {
+        let script = Script::default();
+        script.push_until("a1", Duration::from_secs(10));
+        script.push(&["a2", "b1"]);
+        let receiver = open(&script, settings());
+        sleep(Duration::from_millis(1)).await;
+        let mut batch = receiver.recv_batch(10).await.unwrap().unwrap();
+        assert_eq!(batch.messages().map(text).collect::<Vec<_>>(), ["a1", "a2", "b1"]);
+        sleep(Duration::from_secs(11)).await; // a1 is redelivered by now
+        batch.fail(0, Failure::retry("too late"));
+        if fail_both {
+            batch.fail(1, Failure::retry("failed"));
+        }
+        batch.ack();
+        nothing_comes(&receiver, MINUTE).await;
+        assert_eq!(script.settled(), [2], "b1, and a2 comes again behind a1");
+        assert_eq!(receiver.health().counts.buffered_messages, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_that_names_no_message_of_a_batch_is_one_of_all_that_are_not_named() {
+    let script = Script::default();
+    script.push(&["a1", "b1"]);
+    let receiver = open(&script, settings());
+    let mut batch = receiver.recv_batch(10).await.unwrap().unwrap();
+    batch.fail(2, Failure::retry("counted from 1"));
+    batch.ack();
+    nothing_comes(&receiver, Duration::from_millis(100)).await;
+    assert!(script.settled().is_empty(), "which of them failed is not known");
+    let (one, two) = (next(&receiver).await, next(&receiver).await);
+    assert_eq!((one.attempt(), two.attempt()), (2, 2));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_dropped_batch_is_retried_whole() {
     let script = Script::default();
     script.push(&["a1", "a2", "b1"]);
@@ -396,6 +457,34 @@ async fn a_dropped_batch_is_retried_whole() {
     }
     seen.sort();
     assert_eq!(seen, ["a1", "a2", "b1"]);
+}
+
+#[derive(Debug)]
+struct Panics;
+
+impl Observer for Panics {
+    fn observe(&self, _: Measure<'_>) {
+        panic!("on purpose, in an observer");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_harms_nobody() {
+    let script = Script::default();
+    script.push(&["a1", "b1"]);
+    let mut settings = settings();
+    settings.meter = Meter::over(Arc::new(Panics));
+    let receiver = open(&script, settings);
+    next(&receiver).await.retry("failed");
+    let b1 = next(&receiver).await;
+    assert_eq!(text(next(&receiver).await.message()), "a1", "again, and then dropped");
+    script.fail(ErrorKind::Unavailable);
+    b1.ack_confirmed().await.unwrap();
+    next(&receiver).await.ack();
+    let counts = receiver.health().counts;
+    assert_eq!((counts.received, counts.retried), (2, 2), "what is counted here is counted all the same");
+    receiver.close().await.unwrap();
+    assert_eq!(script.settled(), [1, 0]);
 }
 
 #[tokio::test(start_paused = true)]

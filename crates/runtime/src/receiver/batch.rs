@@ -53,6 +53,9 @@ impl Batch {
     }
 
     /// The message at `index` failed. Nothing happens before the batch ends; a later word on it replaces this one.
+    ///
+    /// An `index` that the batch has not is a mistake, and which message failed is not known then: all of them are, but
+    /// those that are named.
     pub fn fail(&mut self, index: usize, failure: Failure) {
         let failed = &mut self.parts.failed;
         match failed.iter_mut().find(|(other, _)| *other == index) {
@@ -91,7 +94,13 @@ impl Settle for Parts {
         if items.is_empty() {
             return;
         }
-        let all = outcome.err();
+        let unknown = failed.iter().position(|(index, _)| *index >= items.len());
+        let unknown = unknown.map(|place| {
+            let (index, failure) = failed.swap_remove(place);
+            tracing::warn!(receiver = %shared.name, index, messages = items.len(), "a failure names no message of its batch");
+            failure
+        });
+        let all = outcome.err().or(unknown);
         shared.finish(items, |index| {
             let own = failed.iter().position(|(other, _)| *other == index).map(|found| failed.swap_remove(found).1);
             own.or_else(|| all.clone())

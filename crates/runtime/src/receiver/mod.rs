@@ -105,7 +105,8 @@ impl Receiver {
         Ok(Self { handle: Arc::new(Open { shared, consumer, meter, in_flight, drain }) })
     }
 
-    /// The next delivery, or `None` once closed.
+    /// The next delivery, or `None` once closed. On a log what fails while it closes is handed out again: there it ends
+    /// once nothing is out, so that a task must not hold a delivery while it waits for the end.
     ///
     /// Waits while [`in_flight`](ReceiverSettings::in_flight) deliveries are out. Cancel-safe: nothing is taken unless
     /// it is returned.

@@ -276,6 +276,37 @@ pub async fn c80_closing_while_settling_burying_and_waiting(rig: &dyn Rig) {
     nothing(&buried, secs(10)).await;
 }
 
+/// What fails while it closes is tried again in place on a log, where a gap would replay what was settled behind it, and is
+/// given to others by a queue. `recv` ends after that.
+pub async fn c07_what_fails_while_closing_comes_again(rig: &dyn Rig) {
+    let stage = Stage::new(rig).await;
+    stage.send([message("a", 1)]).await;
+    let open = stage.open().await;
+    let failing = expect(&open, "a1").await;
+    open.stop();
+    let receiver = open.receiver.clone();
+    let rest = tokio::spawn(async move {
+        let mut again = Vec::new();
+        while let Some(delivery) = receiver.recv().await.unwrap() {
+            again.push(text(delivery.message()));
+            delivery.ack();
+        }
+        again
+    });
+    sleep(millis(100)).await;
+    failing.retry("failed");
+    open.close().await.unwrap();
+    let again = timeout(PATIENCE, rest).await.expect("it ends").unwrap();
+    if stage.can.is_log() {
+        assert_eq!(again, ["a1"]);
+    } else {
+        assert!(again.is_empty(), "{again:?}");
+        let other = stage.open().await;
+        expect(&other, "a1").await.ack_confirmed().await.unwrap();
+    }
+    stage.settled().await;
+}
+
 /// A close that does not end in time gives up what is in hand: it comes again, and nothing panics.
 pub async fn c07_a_drain_that_takes_too_long_gives_up(rig: &dyn Rig) {
     let stage = Stage::new(rig).await;

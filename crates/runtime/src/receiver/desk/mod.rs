@@ -55,6 +55,8 @@ pub(super) struct Desk {
     /// Whether the driver sleeps and would settle at once.
     pub(super) idle: bool,
     phase: Phase,
+    /// Whether it came from a log: then what fails is handed out again also while closing.
+    partitioned: bool,
     /// Nobody is left to be handed anything.
     abandoned: bool,
     failure: Option<Error>,
@@ -91,6 +93,7 @@ impl Desk {
             waiting: 0,
             idle: false,
             phase: Phase::Open,
+            partitioned: false,
             abandoned: false,
             failure: None,
         }
@@ -133,6 +136,7 @@ impl Desk {
             return;
         }
         self.settings.meter.observe(Measure::Received(batch.len()));
+        self.partitioned |= batch.first().is_some_and(|received| received.claim.partition().is_some());
         let ordered = self.settings.ordering == Ordering::Key && !planted!("no-lanes");
         let mut batch = batch.into_iter();
         while batch.len() > 0 {
@@ -249,22 +253,27 @@ impl Desk {
         mem::take(&mut self.idle)
     }
 
-    /// Takes back a message whose attempt failed. The driver should know.
-    pub(super) fn fail(&mut self, mut item: Box<Item>, failure: Failure) {
+    /// Takes back a message whose attempt failed. The driver should know. Returns whether it is still held here, in its
+    /// place before others of its key.
+    pub(super) fn fail(&mut self, mut item: Box<Item>, failure: Failure) -> bool {
         self.running -= 1;
         if self.phase == Phase::Ended || item.state() != ClaimState::Held {
-            return self.lose(item);
+            self.lose(item);
+            return false;
         }
         if planted!("failure-is-success") {
-            return self.over.push(item);
+            self.over.push(item);
+            return true;
         }
         let last = item.attempt >= self.settings.retry.attempts && !planted!("retries-for-ever");
         if failure.then == Then::Reject || last {
             item.reason = failure.reason;
-            return self.doom(item);
+            self.doom(item);
+            return true;
         }
         if !self.goes_on(&item) {
-            return self.leave(item);
+            self.leave(item);
+            return false;
         }
         self.settings.meter.observe(Measure::Retried);
         let pause = match failure.then {
@@ -273,27 +282,36 @@ impl Desk {
             _ => self.settings.retry.backoff.pause(item.attempt),
         };
         self.pause(item, Next::Work, pause);
+        true
     }
 
     /// Takes back messages that were worked on as one, in order, and what failed of them. Of a key with a failure, what
-    /// is behind it is to be done again, and that is not counted as an attempt. Returns whether the driver should know.
+    /// is behind it is to be done again, and that is not counted as an attempt; here, or where the one that failed is done
+    /// again, if that left. Returns whether the driver should know.
     pub(super) fn finish(&mut self, items: Vec<Box<Item>>, mut failed: impl FnMut(usize) -> Option<Failure>) -> bool {
-        let mut broken: Vec<Key> = Vec::new();
+        // Of each, whether the last that failed is still here.
+        let mut broken: Vec<(Key, bool)> = Vec::new();
         let mut work = false;
         for (index, mut item) in items.into_iter().enumerate() {
             let key = || item.lane.and(item.received().message.key.clone());
-            match failed(index) {
-                Some(failure) => {
-                    broken.extend(key());
-                    self.fail(item, failure);
-                    work = true;
-                }
-                None if !broken.is_empty() && key().is_some_and(|key| broken.contains(&key)) => {
+            let failure = failed(index);
+            let before = match &broken[..] {
+                [] => None,
+                broken => key().and_then(|key| broken.iter().rfind(|(other, _)| *other == key)).map(|(_, here)| *here),
+            };
+            match (failure, before) {
+                (Some(_), Some(false)) | (None, Some(_)) => {
                     self.running -= 1;
                     item.attempt -= 1;
-                    if self.goes_on(&item) { self.line_up(item) } else { self.leave(item) }
+                    if before == Some(true) && self.goes_on(&item) { self.line_up(item) } else { self.leave(item) }
                 }
-                None => work |= self.ack(item),
+                (Some(failure), _) => {
+                    let key = key();
+                    let here = self.fail(item, failure);
+                    broken.extend(key.map(|key| (key, here)));
+                    work = true;
+                }
+                (None, None) => work |= self.ack(item),
             }
         }
         work
@@ -435,6 +453,8 @@ impl Desk {
     fn is_finished(&self) -> bool {
         match self.phase {
             Phase::Open => false,
+            // What runs may fail, and on a log it is handed out again then.
+            Phase::Closing if self.partitioned && !self.abandoned && !planted!("log-ends-too-early") => self.held == 0,
             Phase::Closing => self.held == self.running,
             Phase::Ended => true,
         }
