@@ -63,8 +63,8 @@ impl QueueOptions {
     }
 }
 
-/// How long a poll waits for the first message.
-const POLL: Duration = Duration::from_secs(20);
+/// How long a poll waits for the first message: a quarter of the lease, but no shorter or longer than that.
+const POLL: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(20));
 
 /// A queue in memory: messages are leased, and come again unless they are deleted in time. Clones are the same queue.
 #[derive(Clone, Debug)]
@@ -190,16 +190,21 @@ impl Queue for MemoryQueue {
     }
 
     async fn receive(&self, budget: Budget) -> Result<Vec<Leased<Handle>>> {
-        self.life.breathe().await;
-        let changed = self.shared.changed.notified();
-        let mut changed = std::pin::pin!(changed);
-        changed.as_mut().enable();
-        let batch = self.store().lease(budget, Instant::now());
-        if batch.is_empty() {
+        let look = self.shared.options.lease / 4;
+        let end = Instant::now() + look.clamp(POLL.0, POLL.1);
+        loop {
+            self.life.breathe().await;
+            let changed = self.shared.changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            changed.as_mut().enable();
+            let now = Instant::now();
+            let batch = self.store().lease(budget, now);
+            if !batch.is_empty() || now >= end {
+                return Ok(batch);
+            }
             // Leases that run out wake nobody: they are looked for.
-            let _ = time::timeout(POLL.min(self.shared.options.lease / 4), changed).await;
+            let _ = time::timeout_at(end.min(now + look), changed).await;
         }
-        Ok(batch)
     }
 
     async fn delete(&self, handles: &[Handle]) -> Vec<Result<()>> {

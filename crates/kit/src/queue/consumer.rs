@@ -4,13 +4,14 @@ use async_trait::async_trait;
 use strait_core::{Budget, Consumer, Error, ErrorKind, Guarantees, Received, Result, Token, planted};
 use tokio::{
     sync::{Mutex as AsyncMutex, watch},
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use super::{
     Leased, Queue, QueueSettings,
     held::Named,
     leases::Term,
+    pace::Pace,
     polls::Polls,
     release::{release_all, release_dropped},
     renewal::keep_renewed,
@@ -26,10 +27,17 @@ use crate::answers::{self, Answers};
 /// Dropped without [`close`](Consumer::close), it stops, and its leases run out.
 pub struct QueueConsumer<Q: Queue> {
     shared: Arc<Shared<Q>>,
-    polls: AsyncMutex<(Polls<Q::Handle>, Answers)>,
+    polling: AsyncMutex<Polling<Q::Handle>>,
     closing: watch::Sender<bool>,
     /// How it was closed, once it is.
     closed: AsyncMutex<Option<Result<()>>>,
+}
+
+/// What one `receive` leaves to the next.
+struct Polling<H> {
+    polls: Polls<H>,
+    pace: Pace,
+    answers: Answers,
 }
 
 impl<Q: Queue> QueueConsumer<Q> {
@@ -37,12 +45,12 @@ impl<Q: Queue> QueueConsumer<Q> {
     pub fn new(queue: Q, settings: QueueSettings) -> Self {
         let largest = queue.guarantees().message_bytes;
         let polls = Polls::new(settings.pollers.max(1), settings.per_poll.max(1), largest);
-        let polls = AsyncMutex::new((polls, Answers::default()));
+        let polling = Polling { polls, pace: Pace::default(), answers: Answers::default() };
         let shared = Arc::new(Shared::new(queue, settings));
         let closing = watch::Sender::new(false);
         tokio::spawn(release_dropped(Arc::clone(&shared), closing.subscribe()));
         tokio::spawn(keep_renewed(Arc::clone(&shared), closing.subscribe()));
-        Self { shared, polls, closing, closed: AsyncMutex::default() }
+        Self { shared, polling: AsyncMutex::new(polling), closing, closed: AsyncMutex::default() }
     }
 
     /// The queue beneath: the way out to the provider's own client.
@@ -52,7 +60,7 @@ impl<Q: Queue> QueueConsumer<Q> {
 
     /// Ends the polls, and takes in what they still bring in time, to be released with the rest.
     async fn last_polls(&self) {
-        let (polls, _) = &mut *self.polls.lock().await;
+        let Polling { polls, .. } = &mut *self.polling.lock().await;
         let end = Instant::now() + self.shared.settings.last_polls;
         while polls.are_under_way() {
             match timeout_at(end, polls.next()).await {
@@ -106,19 +114,32 @@ impl<Q: Queue> Consumer for QueueConsumer<Q> {
 
     async fn receive(&self, budget: Budget) -> Result<Vec<Received>> {
         let mut closed = self.closing.subscribe();
-        let (polls, said) = &mut *self.polls.lock().await;
+        let Polling { polls, pace, answers } = &mut *self.polling.lock().await;
         loop {
-            polls.top_up(budget, |budget| {
-                let shared = Arc::clone(&self.shared);
-                async move { shared.queue.receive(budget).await }
-            });
+            let paused = pace.until();
+            if paused.is_none() {
+                polls.top_up(budget, |budget| {
+                    let shared = Arc::clone(&self.shared);
+                    async move { shared.queue.receive(budget).await }
+                });
+            }
             let (sent, outcome) = tokio::select! {
                 biased;
                 () = raised(&mut closed) => return Err(answers::closed()),
                 next = polls.next() => next,
+                () = sleep_until(paused.unwrap_or_else(Instant::now)), if paused.is_some() => {
+                    pace.resume();
+                    continue;
+                }
             };
             let batch = self.enter(outcome?, sent);
-            if !batch.is_empty() || said.is_news(Instant::now().into_std()) {
+            if !batch.is_empty() {
+                pace.brought_some();
+                return Ok(batch);
+            }
+            let now = Instant::now();
+            pace.brought_none(sent, now);
+            if answers.is_news(now.into_std()) {
                 return Ok(batch);
             }
         }

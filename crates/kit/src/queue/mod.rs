@@ -3,6 +3,7 @@
 mod consumer;
 mod held;
 mod leases;
+mod pace;
 mod polls;
 mod release;
 mod renewal;
@@ -35,8 +36,9 @@ pub trait Queue: Debug + Send + Sync + 'static {
     /// hand is looked for only where it says so.
     fn counts_deliveries(&self) -> bool;
 
-    /// Leases messages within `budget`, waiting a while for the first. May return none. The engine calls it
-    /// concurrently, and drops it when the consumer closes.
+    /// Leases messages within `budget`, waiting a while for the first. May return none: if that takes less than 250 ms,
+    /// the engine pauses before it polls again, 50 ms at first and 1 s at most. It calls this concurrently, and drops it
+    /// when the consumer closes.
     fn receive(&self, budget: Budget) -> impl Future<Output = Result<Vec<Leased<Self::Handle>>>> + Send;
 
     /// Deletes messages. Idempotent. One outcome per handle; [`ErrorKind::NotFound`](strait_core::ErrorKind::NotFound)

@@ -4,4 +4,5 @@
 
 mod closing;
 mod late;
+mod pacing;
 mod stub;

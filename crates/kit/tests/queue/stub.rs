@@ -17,10 +17,10 @@ pub(crate) struct Stub(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     messages: VecDeque<u64>,
-    /// How long a poll that brings nothing takes, and what it fails with.
+    /// How long a poll that brings nothing takes; for ever unless it is told.
     empty_after: Option<Duration>,
     polls: Vec<Instant>,
-    /// How long a call that releases takes, and what the next ones fail with.
+    /// How long a call that releases takes, what the next ones fail with, and how many each was for.
     release_takes: Duration,
     release_fails: VecDeque<ErrorKind>,
     released: Vec<u64>,
@@ -40,6 +40,22 @@ impl Stub {
         change(&mut self.0.lock().unwrap())
     }
 
+    /// Holds one more.
+    pub(crate) fn put(&self, number: u64) {
+        self.change(|state| state.messages.push_back(number));
+    }
+
+    /// A poll that brings nothing takes so long.
+    pub(crate) fn empty_after(&self, time: Duration) {
+        self.change(|state| state.empty_after = Some(time));
+    }
+
+    /// When each poll began.
+    pub(crate) fn polls(&self) -> Vec<Instant> {
+        self.change(|state| state.polls.clone())
+    }
+
+    /// A call that releases takes so long.
     pub(crate) fn release_takes(&self, time: Duration) {
         self.change(|state| state.release_takes = time);
     }
