@@ -59,6 +59,13 @@ pub enum Measure<'a> {
         /// How that failed last; nothing once it is read again.
         failed: Option<ErrorKind>,
     },
+    /// The provider refuses a call for a message for want of a permission, or no longer does.
+    Denied {
+        /// Which one: `settle`, `extend`, `release`.
+        call: &'static str,
+        /// Whether it does now.
+        now: bool,
+    },
     /// A call to the provider failed.
     Failed {
         /// Which one: `receive`, `settle`, `extend`, `release`, `send`, `commit`, ...

@@ -1,5 +1,5 @@
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -36,6 +36,7 @@ struct Rare {
     lag: BTreeMap<String, Lag>,
     failing: BTreeMap<String, ErrorKind>,
     failures: BTreeMap<&'static str, (u64, ErrorKind)>,
+    denied: BTreeSet<&'static str>,
 }
 
 impl Default for Meter {
@@ -79,6 +80,7 @@ impl Meter {
             lag: rare.lag.clone(),
             failing: rare.failing.clone(),
             failures: rare.failures.clone(),
+            denied: rare.denied.clone(),
         }
     }
 }
@@ -111,6 +113,8 @@ pub struct Counts {
     pub failing: BTreeMap<String, ErrorKind>,
     /// How often each call to the provider failed, and how the last time.
     pub failures: BTreeMap<&'static str, (u64, ErrorKind)>,
+    /// Calls for a message that the provider refuses now, for want of a permission: `settle`, `extend`, `release`.
+    pub denied: BTreeSet<&'static str>,
 }
 
 impl Observer for Meter {
@@ -149,6 +153,9 @@ impl Observer for Meter {
                     Some(kind) => rare.failing.insert(partition.to_owned(), kind),
                     None => rare.failing.remove(partition),
                 };
+            }),
+            Measure::Denied { call, now } => self.rare(|rare| {
+                let _ = if now { rare.denied.insert(call) } else { rare.denied.remove(call) };
             }),
             Measure::Failed { call, kind } => self.rare(|rare| {
                 let (count, last) = rare.failures.entry(call).or_insert((0, kind));

@@ -52,7 +52,7 @@ pub trait Queue: Debug + Send + Sync + 'static {
     /// [`delete`](Self::delete). The engine calls it for a hundred at most, and once at a time.
     fn release(&self, handles: &[Self::Handle]) -> impl Future<Output = Vec<Result<()>>> + Send;
 
-    /// Disconnects. Called once, after everything was released.
+    /// Disconnects. Called after everything was released, or could not be; again, if a close was broken off in it.
     fn close(&self) -> impl Future<Output = Result<()>> + Send;
 }
 

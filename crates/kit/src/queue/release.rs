@@ -9,7 +9,7 @@ use tokio::{
 use super::{
     Queue,
     held::Named,
-    shared::{Shared, complete, is_gone, raised, ticks},
+    shared::{Call, Shared, complete, is_gone, raised, ticks},
 };
 
 /// How many leases one call releases at most: a close need not wait long for the call that it finds under way, and when
@@ -86,7 +86,7 @@ async fn release<Q: Queue>(shared: &Shared<Q>, batch: &[(Named, Q::Handle)]) -> 
     let handles: Vec<_> = batch.iter().map(|(_, handle)| handle.clone()).collect();
     let outcomes = shared.queue.release(&handles).await;
     let (now, (first, longest)) = (Instant::now().into_std(), shared.pauses());
-    let mut failed = Vec::new();
+    let (mut failed, mut worked) = (Vec::new(), false);
     let mut held = shared.held();
     for ((named, _), outcome) in batch.iter().zip(complete(outcomes)) {
         match outcome {
@@ -94,12 +94,13 @@ async fn release<Q: Queue>(shared: &Shared<Q>, batch: &[(Named, Q::Handle)]) -> 
                 held.not_released(*named, now, first, longest);
                 failed.push(error);
             }
-            Ok(()) | Err(_) => held.released(*named),
+            outcome => {
+                worked |= outcome.is_ok();
+                held.released(*named);
+            }
         }
     }
     drop(held);
-    for error in &failed {
-        shared.failed("release", error);
-    }
+    shared.heard(Call::Release, worked, &failed);
     failed
 }

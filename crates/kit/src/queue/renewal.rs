@@ -10,7 +10,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     Queue,
     held::Named,
-    shared::{Shared, complete, is_gone, raised, ticks},
+    shared::{Call, Shared, complete, is_gone, raised, ticks},
 };
 
 /// How many calls that extend are under way at most.
@@ -29,7 +29,11 @@ pub(super) async fn keep_renewed<Q: Queue>(shared: Arc<Shared<Q>>, mut closed: w
             biased;
             () = raised(&mut closed), if !planted!("keeper-outlives-close") => return,
             Some(extension) = calls.next() => extended(&shared, extension),
-            _ = ticks.tick(), if calls.len() < EXTENSIONS => {
+            due = ticks.tick(), if calls.len() < EXTENSIONS => {
+                let late = due.elapsed();
+                if late >= lease / 3 {
+                    tracing::warn!(?late, ?lease, "leases are extended late: handlers block the threads of the runtime");
+                }
                 let sent = Instant::now().into_std();
                 // Due again while the answer is awaited: a call that hangs is not to cost the leases.
                 let due = shared.held().due(sent, shared.terms.longest, sent + lease / 3);
@@ -45,9 +49,10 @@ pub(super) async fn keep_renewed<Q: Queue>(shared: Arc<Shared<Q>>, mut closed: w
 
 fn extended<Q: Queue>(shared: &Shared<Q>, (leases, sent, outcomes): Extension) {
     let (lease, now, (first, longest)) = (shared.terms.lease, Instant::now().into_std(), shared.pauses());
-    let (mut lost, mut failed) = (Vec::new(), Vec::new());
+    let (mut lost, mut failed, mut worked) = (Vec::new(), Vec::new(), false);
     let mut held = shared.held();
     for (named, outcome) in leases.into_iter().zip(complete(outcomes)) {
+        worked |= outcome.is_ok();
         match outcome {
             Ok(()) if held.extended(named, sent + lease, now, sent + lease / 3) => {}
             Err(error) if !is_gone(&error) => {
@@ -59,7 +64,5 @@ fn extended<Q: Queue>(shared: &Shared<Q>, (leases, sent, outcomes): Extension) {
     }
     held.lose(lost);
     drop(held);
-    for error in &failed {
-        shared.failed("extend", error);
-    }
+    shared.heard(Call::Extend, worked, &failed);
 }

@@ -1,5 +1,8 @@
 use std::{
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -19,6 +22,24 @@ pub(super) struct Shared<Q: Queue> {
     held: Mutex<Held<Q::Handle>>,
     /// Held by whoever releases: the order of releases is that of their calls.
     pub(super) releasing: AsyncMutex<()>,
+    /// Whether the provider refuses a call for want of a permission.
+    denied: [AtomicBool; 2],
+}
+
+/// A call that keeps or ends leases.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Call {
+    Extend,
+    Release,
+}
+
+impl Call {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Extend => "extend",
+            Self::Release => "release",
+        }
+    }
 }
 
 impl<Q: Queue> Shared<Q> {
@@ -26,17 +47,38 @@ impl<Q: Queue> Shared<Q> {
         settings.observer = Arc::new(Guarded::new(settings.observer));
         let ordered = queue.guarantees().ordering == Ordering::Key;
         let held = Mutex::new(Held::new(ordered, settings.release_lost));
-        Self { terms: queue.lease_terms(), queue, settings, held, releasing: AsyncMutex::default() }
+        Self {
+            terms: queue.lease_terms(),
+            queue,
+            settings,
+            held,
+            releasing: AsyncMutex::default(),
+            denied: Default::default(),
+        }
     }
 
     pub(super) fn held(&self) -> MutexGuard<'_, Held<Q::Handle>> {
         self.held.lock().expect("nothing panics while holding this")
     }
 
-    /// Says that a call failed. Not under a lock: whoever hears of it may be slow.
-    pub(super) fn failed(&self, call: &'static str, error: &Error) {
-        self.settings.observer.observe(Measure::Failed { call, kind: error.kind() });
-        tracing::debug!(call, %error, "a call for a lease failed; it is tried again for as long as the lease lasts");
+    /// Says how a call went. Not under a lock: whoever hears of it may be slow.
+    pub(super) fn heard(&self, call: Call, worked: bool, errors: &[Error]) {
+        let name = call.name();
+        for error in errors {
+            self.settings.observer.observe(Measure::Failed { call: name, kind: error.kind() });
+            tracing::debug!(call = name, %error, "a call for a lease failed; it is tried again for as long as that lasts");
+        }
+        let denied = &self.denied[call as usize];
+        if let Some(error) = errors.iter().find(|error| error.kind() == ErrorKind::Denied) {
+            if !denied.swap(true, Relaxed) {
+                tracing::warn!(call = name, %error, "a permission is missing: messages come again when their leases end");
+                self.settings.observer.observe(Measure::Denied { call: name, now: true });
+            }
+        } else if worked && denied.load(Relaxed) {
+            denied.store(false, Relaxed);
+            tracing::info!(call = name, "a call that was denied is allowed");
+            self.settings.observer.observe(Measure::Denied { call: name, now: false });
+        }
     }
 
     /// The shortest and the longest pause before a call for a lease is tried again.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod closing;
+mod denied;
 mod late;
 mod pacing;
 mod stub;

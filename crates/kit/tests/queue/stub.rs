@@ -65,6 +65,11 @@ impl Stub {
         self.change(|state| state.release_fails.extend(kinds));
     }
 
+    /// Calls that extend fail so from now on, or work.
+    pub(crate) fn extend_fails(&self, kind: Option<ErrorKind>) {
+        self.change(|state| state.extend_fails = kind);
+    }
+
     /// What was released, in this order.
     pub(crate) fn released(&self) -> Vec<u64> {
         self.change(|state| state.released.clone())

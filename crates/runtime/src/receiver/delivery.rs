@@ -160,7 +160,9 @@ impl Delivery {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Lost`] if it was taken away before, and comes again. Other failures are tried again until then.
+    /// [`ErrorKind::Lost`] if it was taken away before, and comes again. What the provider says if it refuses to settle it,
+    /// [`ErrorKind::Denied`] for want of a permission: that is tried again all the same, until the claim is lost. Failures
+    /// that pass are not told.
     pub async fn ack_confirmed(mut self) -> Result<()> {
         let (confirm, confirmed) = oneshot::channel();
         if let Some(item) = &mut self.item {

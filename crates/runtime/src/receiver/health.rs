@@ -19,7 +19,8 @@ pub struct Health {
 pub enum State {
     /// It works.
     Up,
-    /// It works in part: a call to the provider failed and is tried again, a partition cannot be read, or a message stalls.
+    /// It works in part: a call to the provider failed and is tried again, a partition cannot be read, a message stalls, or
+    /// a permission is missing that some call needs.
     Degraded,
     /// Nothing comes in: receiving failed three times in a row or more. It recovers by itself, once the provider
     /// answers, if only that there is nothing, or a call has gone on for 30 s without failing.
@@ -33,7 +34,7 @@ impl Health {
         let (counts, receive_failures) = (meter.counts(), shared.failures());
         let state = if shared.desk().is_open() {
             match receive_failures {
-                0 if counts.stalled == 0 && counts.failing.is_empty() => State::Up,
+                0 if counts.stalled == 0 && counts.failing.is_empty() && counts.denied.is_empty() => State::Up,
                 0..=2 => State::Degraded,
                 _ => State::Down,
             }

@@ -119,6 +119,7 @@ macro_rules! each_case {
                 c32_what_is_dropped_comes_again: "dropped-delivery-forgotten",
                 c33_settling_twice_is_harmless: "dropped-claim-kept-log",
                 c34_a_settlement_that_fails_is_seen_and_tried_again: "settle-swallows-failure",
+                c34_a_settlement_that_is_denied_is_told: "denied-settlement-untold",
             ;
             retries:
                 c31_not_before_its_pause_is_over: "retry-after-ignored",
@@ -187,6 +188,7 @@ macro_rules! each_case {
                 c07_what_fails_while_closing_comes_again: "log-ends-too-early",
                 c80_closing_while_settling_burying_and_waiting: "ack-before-handler",
                 c07_a_drain_that_takes_too_long_gives_up: "drains-too-long",
+                c07_what_is_blocked_holds_no_close: "blocked-holds-close",
                 c07_a_close_gives_back_all_of_a_full_buffer: "forgotten-while-released",
             ;
             memory:

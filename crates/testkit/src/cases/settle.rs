@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use strait_core::{ErrorKind, Message};
-use strait_runtime::{Failure, Receiver, Worker};
+use strait_runtime::{DeadLetter, Failure, Receiver, ReceiverSettings, State, Worker};
 use tokio::{
     sync::mpsc,
     time::{sleep, timeout},
@@ -12,7 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Fault, Faults, FaultyConsumer, Needs, Rig, Site,
-    stage::{PATIENCE, Stage, expect, key, message, messages, next, nothing, receive, secs, take, take_sorted, text},
+    stage::{
+        PATIENCE, Stage, expect, key, message, messages, next, nothing, receive, refused, secs, take, take_sorted,
+        text, until,
+    },
 };
 
 /// In calm conditions everything that was sent comes, once.
@@ -113,6 +116,27 @@ pub async fn c32_what_is_dropped_comes_again(rig: &dyn Rig) {
     stage.settled().await;
     stop.cancel();
     working.await.unwrap().unwrap();
+}
+
+/// A settlement that is refused for want of a permission is told to who waits for it, and to health. Once it is allowed,
+/// the message is settled without coming again.
+pub async fn c34_a_settlement_that_is_denied_is_told(rig: &dyn Rig) {
+    let stage = Stage::new(rig).await;
+    let faults = Faults::scripted();
+    faults.always(Site::Settle, Fault::Fail(ErrorKind::Denied));
+    let member = stage.member().await;
+    let mut settings = ReceiverSettings::new(DeadLetter::Block);
+    settings.meter = member.meter.clone();
+    let receiver = Receiver::new(FaultyConsumer::new(Arc::clone(&member.consumer), &faults), settings).unwrap();
+    stage.send([message("a", 1)]).await;
+    let delivery = expect(&receiver, "a1").await;
+    let told = timeout(stage.can.lease / 2, delivery.ack_confirmed()).await.expect("it is told");
+    assert_eq!(refused(told), ErrorKind::Denied);
+    assert_eq!(receiver.health().state, State::Degraded);
+    nothing(&receiver, stage.can.lease * 2).await;
+    faults.heal();
+    stage.settled().await;
+    until("it is well again", || receiver.health().state == State::Up).await;
 }
 
 /// Settling twice is harmless: a second verdict does not compile, and by the contract it has no effect on anything else.

@@ -191,6 +191,22 @@ pub async fn c07_a_drain_finishes_what_runs_and_gives_the_rest_back(rig: &dyn Ri
     stage.settled().await;
 }
 
+/// A message that is blocked while its receiver closes is given back at once.
+pub async fn c07_what_is_blocked_holds_no_close(rig: &dyn Rig) {
+    let stage = Stage::new(rig).await;
+    stage.send([message("a", 1)]).await;
+    let open = stage.open_with(|settings| settings.drain = secs(20)).await;
+    let delivery = next(&open).await;
+    open.stop();
+    delivery.reject("bad");
+    let start = Instant::now();
+    open.close().await.unwrap();
+    assert!(start.elapsed() <= secs(3) + stage.can.slack(), "{:?}", start.elapsed());
+    let other = stage.open().await;
+    expect(&other, "a1").await.ack_confirmed().await.unwrap();
+    stage.settled().await;
+}
+
 /// A close with hundreds of messages in its buffer leaves none of them leased, also of those that are being released when
 /// it comes: others have them at once.
 pub async fn c07_a_close_gives_back_all_of_a_full_buffer(rig: &dyn Rig) {

@@ -1,4 +1,5 @@
 mod leaving;
+mod settling;
 
 use std::{
     cell::LazyCell,
@@ -9,17 +10,18 @@ use std::{
 };
 
 use strait_core::{
-    Budget, ClaimState, Error, ErrorKind, Key, Measure, Moment, Observer as _, Ordering, Received, Result, Token,
-    planted,
+    Budget, ClaimState, Error, ErrorKind, Key, Measure, Moment, Observer as _, Ordering, Received, Result, planted,
 };
 use strait_lanes::Lanes;
 use tokio::time::Instant;
+
+use settling::Permission;
 
 use super::{
     DeadLetter, ReceiverSettings,
     item::{Item, Next, after, now},
 };
-use crate::{Backoff, Failure, failure::Then};
+use crate::{Failure, failure::Then};
 
 /// What a receiver holds, and what may happen to it next.
 ///
@@ -35,6 +37,7 @@ pub(super) struct Desk {
     running: usize,
     /// How many of them cannot go on by themselves.
     stalled: usize,
+    permission: Permission,
     /// What may be handed out.
     ready: VecDeque<Box<Item>>,
     /// A place for each message with a key, and the message while it waits for its turn.
@@ -62,9 +65,6 @@ pub(super) struct Desk {
     failure: Option<Error>,
 }
 
-/// Between attempts to settle a message: leases are short, and a settlement that comes late is a redelivery.
-const SETTLE_AGAIN: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Open,
@@ -82,6 +82,7 @@ impl Desk {
             bytes: 0,
             running: 0,
             stalled: 0,
+            permission: Permission::Granted,
             ready: VecDeque::new(),
             lanes: Lanes::default(),
             paused: BTreeMap::new(),
@@ -335,7 +336,7 @@ impl Desk {
                 self.settings.meter.observe(Measure::DeadLettered);
                 self.over.push(item);
             }
-            DeadLetter::Block if !self.is_open() => self.leave(item),
+            DeadLetter::Block if !self.is_open() && !planted!("blocked-holds-close") => self.leave(item),
             DeadLetter::Block => {
                 let reason = mem::take(&mut item.reason);
                 self.stall(&mut item, &reason);
@@ -373,40 +374,6 @@ impl Desk {
                 Next::Settle => self.over.push(item),
             }
         }
-    }
-
-    /// What is to be settled: swaps it for the empty `batch`, and lists the tokens.
-    pub(super) fn settling(&mut self, batch: &mut Vec<Box<Item>>) -> Vec<Token> {
-        mem::swap(&mut self.over, batch);
-        batch.iter().map(|item| item.claim().token()).collect()
-    }
-
-    /// These were settled, or not.
-    pub(super) fn settled(&mut self, batch: &mut Vec<Box<Item>>, outcomes: Vec<Result<()>>) {
-        let mut count = 0;
-        let missing = || Err(Error::new(ErrorKind::Other, "the provider gave fewer outcomes than it was asked for"));
-        let mut outcomes = outcomes.into_iter();
-        for mut item in batch.drain(..) {
-            match outcomes.next().unwrap_or_else(missing) {
-                Ok(()) => {
-                    count += 1;
-                    if let Some(confirm) = item.confirm.take() {
-                        let _ = confirm.send(Ok(())); // nobody waits any more
-                    }
-                    self.forget(item);
-                }
-                Err(error) if error.kind() == ErrorKind::Lost || self.phase == Phase::Ended => self.lose(item),
-                // At least once: it is settled again for as long as its claim is held, and the worst is a redelivery.
-                Err(error) => {
-                    self.settings.meter.observe(Measure::Failed { call: "settle", kind: error.kind() });
-                    item.failures += 1;
-                    let pause = SETTLE_AGAIN.pause_after(&error, item.failures);
-                    self.pause(item, Next::Settle, pause);
-                }
-            }
-        }
-        self.settings.meter.observe(Measure::Settled(count));
-        self.observe_buffer();
     }
 
     /// What is to be buried.
