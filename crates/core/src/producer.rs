@@ -39,7 +39,10 @@ pub trait Producer: Any + Debug + Send + Sync {
 
     /// Sends one batch: as many messages and bytes as `limits` allow, of one route.
     ///
-    /// Driven to its end by one task, never cancelled; not cancel-safe.
+    /// Driven by one task; not cancel-safe. It is dropped before its end only where nobody waits for it any more: when every
+    /// message of the batch has been out of time for 400 ms, which a provider that keeps **P7** sees only where its own
+    /// deadline is longer than the sender's, or when its sender is closed in bounded time, or its runtime ends. A message
+    /// that is out of time while others of its batch are not does not end it: its outcome is unknown, theirs come.
     async fn send(&self, batch: &[Message]) -> Vec<Result<Receipt>>;
 
     /// Disconnects. Idempotent; a later `send` fails every message with

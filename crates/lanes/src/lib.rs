@@ -113,6 +113,11 @@ impl<K: Eq + Hash, T> Lanes<K, T> {
         self.places.get_mut(id as usize)?.value.as_mut()
     }
 
+    /// The key of the lane that `id` is in, if it has one.
+    pub fn key(&self, id: u32) -> Option<&K> {
+        self.places.get(id as usize)?.lane.as_ref().map(|lane| &lane.key)
+    }
+
     /// The one behind `id` in its lane.
     pub fn next(&self, id: u32) -> Option<u32> {
         self.places.get(id as usize)?.lane.as_ref()?.next

@@ -7,24 +7,23 @@ use tracing::Instrument as _;
 
 use super::{
     shared::Shared,
-    state::{Request, State},
+    state::{GRACE, Request},
 };
 
 /// How often messages that are out of time are looked for.
 const SWEEP: Duration = Duration::from_millis(500);
 
-/// How much longer than its messages a request may take: an outcome is known a second after the deadline.
-const GRACE: Duration = Duration::from_millis(400);
-
-/// How long a provider may take to disconnect.
+/// How long a provider may take to disconnect, and how long at least where the time to close is over.
 const CLOSE: Duration = Duration::from_secs(30);
+const LEAST: Duration = Duration::from_millis(900);
 
 /// Ends every message if the task is dropped: by the runtime, even before its first turn, or because it panicked.
 pub(super) struct Ending(pub(super) Arc<Shared>);
 
 impl Drop for Ending {
     fn drop(&mut self) {
-        let abandoned = self.0.change(State::abandon);
+        let reason = "its task was dropped before the message was sent";
+        let abandoned = self.0.change(|state, news| state.abandon(reason, news));
         if abandoned > 0 {
             tracing::warn!(sender = %self.0.name, abandoned, "messages were accepted and not sent");
         }
@@ -38,6 +37,7 @@ pub(super) async fn drive(ending: Ending, producer: Arc<dyn Producer>, requests:
     let shared = &ending.0;
     let mut under_way = FuturesUnordered::new();
     let mut finished: Option<(Request, Vec<Result<Receipt>>)> = None;
+    let mut ended: Option<Request> = None;
     let mut spare: Vec<Request> = Vec::new();
     let mut sweep = time::interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -47,7 +47,7 @@ pub(super) async fn drive(ending: Ending, producer: Arc<dyn Producer>, requests:
             state.tick(std::mem::take(&mut swept), news);
             if let Some((mut request, outcomes)) = finished.take() {
                 state.finish(&mut request, outcomes, news);
-                spare.push(request);
+                ended = Some(request);
             }
             while under_way.len() < requests {
                 let mut request = spare.pop().unwrap_or_default();
@@ -59,25 +59,40 @@ pub(super) async fn drive(ending: Ending, producer: Arc<dyn Producer>, requests:
             }
             state.rest(under_way.len() < requests)
         });
+        if let Some(mut request) = ended.take() {
+            request.clear(); // here, since to drop what it held may call code that is not ours
+            spare.push(request);
+        }
         let Some(rest) = rest else { break };
         tokio::select! {
             biased;
             Some(request) = under_way.next() => finished = Some(request),
             () = shared.work.notified() => {}
             () = sleep_until(rest.due) => {}
+            () = sleep_until(rest.ends_by) => {}
             _ = sweep.tick(), if rest.holds => swept = true,
         }
     }
-    shared.end(close(&*producer, shared).await);
+    drop(under_way);
+    let reason = "was closed before the message was sent";
+    let abandoned = shared.change(|state, news| state.abandon(reason, news));
+    let closed = close(&*producer, shared).await;
+    let in_time = if abandoned == 0 {
+        Ok(())
+    } else {
+        let text = format_args!("{abandoned} messages had no outcome when the time to close was over");
+        Err(shared.error(ErrorKind::Unavailable, text))
+    };
+    shared.end(in_time.and(closed));
 }
 
-/// One request, in bounded time, whatever the provider does.
+/// One request, until its last message is late, whatever the provider does.
 async fn send(producer: Arc<dyn Producer>, mut request: Request) -> (Request, Vec<Result<Receipt>>) {
     if planted!("drop-last-of-full-batch") && request.messages.len() == producer.limits().messages {
         request.messages.pop();
     }
-    let patience =
-        request.deadline.map_or(SWEEP, |deadline| deadline.saturating_duration_since(Instant::now())) + GRACE;
+    let deadline = request.last_deadline;
+    let patience = deadline.map_or(SWEEP, |deadline| deadline.saturating_duration_since(Instant::now())) + GRACE;
     let span = tracing::debug_span!("send", messages = request.messages.len());
     // Called inside, since a provider may panic before there is a future.
     let calling = AssertUnwindSafe(async { producer.send(&request.messages).await }).catch_unwind();
@@ -93,10 +108,12 @@ async fn send(producer: Arc<dyn Producer>, mut request: Request) -> (Request, Ve
 /// Disconnects, in bounded time, whatever the provider does.
 async fn close(producer: &dyn Producer, shared: &Shared) -> Result<()> {
     let closing = AssertUnwindSafe(async { producer.close().await }).catch_unwind();
-    match time::timeout(CLOSE, closing).await {
+    let ends_by = shared.state().ends_by;
+    let limit = ends_by.map_or(CLOSE, |end| end.saturating_duration_since(Instant::now()).clamp(LEAST, CLOSE));
+    match time::timeout(limit, closing).await {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(shared.error(ErrorKind::Other, "the provider panicked while closing")),
-        Err(_) => Err(shared.error(ErrorKind::Unavailable, format_args!("did not close within {CLOSE:?}"))),
+        Err(_) => Err(shared.error(ErrorKind::Unavailable, format_args!("did not close within {limit:?}"))),
     }
 }
 

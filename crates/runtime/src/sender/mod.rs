@@ -8,12 +8,13 @@ mod shared;
 mod state;
 mod ticket;
 
-use std::{error, fmt, sync::Arc};
+use std::{error, fmt, sync::Arc, time::Duration};
 
 use strait_core::{Error, ErrorKind, Key, Limits, Message, Plan, Producer, Receipt, Result, planted, reserved};
 use tokio::{
     runtime::Handle,
     sync::{SemaphorePermit, TryAcquireError},
+    time::{Instant, timeout_at},
 };
 
 pub(crate) use fitting::leave_out_others;
@@ -220,8 +221,9 @@ impl Sender {
         }
     }
 
-    /// Accepts nothing more, sends what was accepted, and disconnects. Idempotent, from any handle. Cancel-safe: it
-    /// goes on without being waited for.
+    /// Accepts nothing more, sends what was accepted, and disconnects. It takes as long as the deadline of what was
+    /// accepted, and 30 s to disconnect, at most; see [`close_within`](Self::close_within). Idempotent, from any handle.
+    /// Cancel-safe: it goes on without being waited for.
     ///
     /// # Errors
     ///
@@ -233,9 +235,37 @@ impl Sender {
         outcome.unwrap_or(Ok(()))
     }
 
+    /// As [`close`](Self::close), for `limit` and a second at most. What has no outcome by then is ended: as not sent, or, if
+    /// it may have been stored, as unknown. Of several limits the earliest counts.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] if something was not sent, or the provider did not disconnect, within the limit; what it
+    /// reported at closing.
+    pub async fn close_within(&self, limit: Duration) -> Result<()> {
+        /// Every clock can count that far.
+        const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+        let end = Instant::now() + limit.min(FAR);
+        self.shared().close_by(end);
+        timeout_at(end + Duration::from_secs(1), self.close()).await.unwrap_or_else(|_| {
+            Err(self.shared().error(ErrorKind::Unavailable, format_args!("did not close within {limit:?}")))
+        })
+    }
+
     /// Sends messages of `key` again, after one was not sent. Idempotent. See [`AfterFailure::Pause`].
     pub fn resume(&self, key: &Key) {
         self.shared().state().resume(key);
+    }
+
+    /// Sends messages of every key again. Idempotent. See [`AfterFailure::Pause`].
+    pub fn resume_all(&self) {
+        self.shared().state().resume_all();
+    }
+
+    /// The keys that are paused, in no order: 10,000 at most. Keys are content, and do not belong in logs. See
+    /// [`AfterFailure::Pause`].
+    pub fn paused_keys(&self) -> Vec<Key> {
+        self.shared().state().list_paused_keys()
     }
 
     /// What one request may hold, and each message of it.
@@ -290,7 +320,7 @@ pub struct SenderHealth {
     pub failures: u32,
     /// How the last of them failed.
     pub last_failure: Option<ErrorKind>,
-    /// Keys that are paused.
+    /// Keys that are paused: [`Sender::paused_keys`] lists them. With 10,000 of them a further one pauses all.
     pub paused_keys: usize,
 }
 

@@ -38,7 +38,9 @@ pub enum AfterFailure {
     /// They are sent.
     #[default]
     Continue,
-    /// They are refused until [`Sender::resume`](crate::Sender::resume). Each key that is paused is remembered.
+    /// They are refused until [`Sender::resume`](crate::Sender::resume) or
+    /// [`resume_all`](crate::Sender::resume_all). Up to 10,000 keys that are paused are remembered; where one more would be,
+    /// all messages that have a key are refused, until all are resumed.
     Pause,
 }
 

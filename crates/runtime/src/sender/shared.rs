@@ -7,7 +7,10 @@ use std::{
 };
 
 use strait_core::{Error, ErrorKind, Guarded, Limits, Measure, Observer as _, Result};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    time::Instant,
+};
 
 use super::{
     SenderSettings,
@@ -71,7 +74,7 @@ impl Shared {
         for waker in news.wakers {
             waker.wake();
         }
-        result
+        result // and what was let go of is dropped
     }
 
     /// Headers of a message were left out. Said aloud once: where one message has them, many do.
@@ -85,6 +88,14 @@ impl Shared {
                 "headers that the provider cannot carry were left out; later ones are told at debug level"
             );
         }
+    }
+
+    /// Closes, and ends everything by then.
+    pub(super) fn close_by(&self, end: Instant) {
+        let mut state = self.state();
+        state.ends_by = Some(state.ends_by.map_or(end, |other| other.min(end)));
+        drop(state);
+        self.close();
     }
 
     pub(super) fn close(&self) {

@@ -54,40 +54,49 @@ enum Ticket {
     Over(Outcome),
 }
 
+/// Who waited for an outcome, or the outcome itself, if nobody will ask: neither is to be dropped under a lock.
+#[derive(Debug)]
+pub(super) enum Ended {
+    Waited(Option<Waker>),
+    Unread(Outcome),
+}
+
 impl Tickets {
     pub(super) fn issue(&mut self) -> usize {
         self.0.insert(Ticket::Open(None))
     }
 
-    /// Ends a ticket. Returns who waits for it.
-    pub(super) fn end(&mut self, ticket: usize, outcome: Outcome) -> Option<Waker> {
-        match std::mem::replace(&mut self.0[ticket], Ticket::Over(outcome)) {
-            Ticket::Open(waker) => waker,
-            Ticket::Abandoned | Ticket::Over(_) => {
-                self.0.remove(ticket);
-                None
-            }
+    /// Ends a ticket.
+    pub(super) fn end(&mut self, ticket: usize, outcome: Outcome) -> Ended {
+        if let Ticket::Open(waker) = &mut self.0[ticket] {
+            let waker = waker.take();
+            self.0[ticket] = Ticket::Over(outcome);
+            return Ended::Waited(waker);
         }
+        self.0.remove(ticket);
+        Ended::Unread(outcome)
     }
 
-    fn poll(&mut self, ticket: usize, waker: &Waker) -> Poll<Outcome> {
-        match &mut self.0[ticket] {
-            Ticket::Open(Some(old)) => old.clone_from(waker),
-            Ticket::Open(none) => *none = Some(waker.clone()),
-            Ticket::Abandoned | Ticket::Over(_) => {
-                let Ticket::Over(outcome) = self.0.remove(ticket) else { unreachable!("abandoned only by drop") };
-                return Poll::Ready(outcome);
+    /// The outcome, if there is one. Otherwise `waker` is to be woken: of it `clone` is a clone, which is taken if it is
+    /// needed, in exchange for what it replaces. `None` if there is none to take.
+    fn poll(&mut self, ticket: usize, waker: &Waker, clone: &mut Option<Waker>) -> Option<Poll<Outcome>> {
+        if let Ticket::Open(old) = &mut self.0[ticket] {
+            if !old.as_ref().is_some_and(|old| old.will_wake(waker)) {
+                clone.as_ref()?;
+                std::mem::swap(old, clone);
             }
+            return Some(Poll::Pending);
         }
-        Poll::Pending
+        let Ticket::Over(outcome) = self.0.remove(ticket) else { unreachable!("abandoned only by drop") };
+        Some(Poll::Ready(outcome))
     }
 
-    fn abandon(&mut self, ticket: usize) {
+    /// Nobody will ask. Returns what is to be dropped without a lock.
+    fn abandon(&mut self, ticket: usize) -> Ticket {
         if matches!(self.0[ticket], Ticket::Over(_)) || planted!("abandoned-ticket-used-again") {
-            self.0.remove(ticket);
-        } else {
-            self.0[ticket] = Ticket::Abandoned;
+            return self.0.remove(ticket);
         }
+        std::mem::replace(&mut self.0[ticket], Ticket::Abandoned)
     }
 }
 
@@ -98,12 +107,14 @@ impl Tickets {
 #[must_use = "the message may fail"]
 pub struct Pending {
     ticket: usize,
+    /// Whether a waker waits.
+    waits: bool,
     shared: Option<Arc<Shared>>,
 }
 
 impl Pending {
     pub(super) fn new(ticket: usize, shared: Arc<Shared>) -> Self {
-        Self { ticket, shared: Some(shared) }
+        Self { ticket, waits: false, shared: Some(shared) }
     }
 }
 
@@ -112,7 +123,16 @@ impl Future for Pending {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
         let shared = self.shared.as_ref().expect("not polled again after it was ready");
-        let outcome = shared.state().tickets.poll(self.ticket, context.waker());
+        // Wakers are not ours: one is cloned before the lock is held, and what it replaces dropped after.
+        let mut clone = if self.waits { None } else { Some(context.waker().clone()) };
+        let outcome = loop {
+            let polled = shared.state().tickets.poll(self.ticket, context.waker(), &mut clone);
+            match polled {
+                Some(outcome) => break outcome,
+                None => clone = Some(context.waker().clone()),
+            }
+        };
+        self.waits = true;
         if outcome.is_ready() {
             self.shared = None;
         }
@@ -123,7 +143,8 @@ impl Future for Pending {
 impl Drop for Pending {
     fn drop(&mut self) {
         if let Some(shared) = self.shared.take() {
-            shared.state().tickets.abandon(self.ticket);
+            let gone = shared.state().tickets.abandon(self.ticket);
+            drop(gone);
         }
     }
 }

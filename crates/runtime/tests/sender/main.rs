@@ -5,6 +5,8 @@
 mod accepting;
 mod batching;
 mod ending;
+mod foreign;
+mod late;
 mod model;
 mod order;
 mod outcomes;

@@ -122,3 +122,27 @@ async fn a_refusal_of_a_later_message_does_not_take_an_earlier_one_along() {
     assert_eq!(letters(&outcomes(accepted).await), "SNN");
     provider.check();
 }
+
+#[tokio::test(start_paused = true)]
+async fn paused_keys_are_listed_and_bounded() {
+    let (provider, sender) = open(|settings| settings.after_failure = AfterFailure::Pause);
+    provider.rule(|_| Answer::All(REFUSED));
+    let fail = async |numbers: std::ops::Range<usize>| {
+        let messages = numbers.map(|number| plain("x").with_key(key(&format!("k{number}"))));
+        assert!(!sender.send_all(messages).await.iter().any(strait_runtime::Outcome::is_sent));
+    };
+    fail(0..10_000).await;
+    assert_eq!((sender.paused_keys().len(), sender.health().paused_keys), (10_000, 10_000));
+    assert!(sender.paused_keys().contains(&key("k77")));
+    provider.rule(|_| Answer::Store);
+    sender.send(keyed("b1")).await.unwrap();
+    provider.rule(|_| Answer::All(REFUSED));
+    fail(10_000..10_001).await;
+    provider.rule(|_| Answer::Store);
+    let refused = sender.send(keyed("b2")).await.unwrap_err();
+    assert!(refused.kind() == ErrorKind::Closed && refused.to_string().contains("all keys are paused"), "{refused}");
+    sender.send(plain("without a key")).await.unwrap();
+    sender.resume_all();
+    sender.send(keyed("b3")).await.unwrap();
+    assert!(sender.paused_keys().is_empty());
+}

@@ -7,13 +7,14 @@ mod ready;
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
     task::Waker,
+    time::Duration,
 };
 
 use strait_core::{Error, ErrorKind, Key, Limits, Message, Plan, Result, planted};
 use strait_lanes::Lanes;
 use tokio::time::Instant;
 
-use super::{AfterFailure, SenderSettings, ids::Ids, ticket::Tickets};
+use super::{AfterFailure, Outcome, SenderSettings, ids::Ids, ticket::Tickets};
 use flushes::Flushes;
 pub(super) use ready::Request;
 use ready::Route;
@@ -40,20 +41,42 @@ pub(super) struct State {
     delays: u64,
     pub(super) tickets: Tickets,
     ids: Ids,
-    paused: HashSet<Key>,
+    paused: Paused,
     bytes: usize,
+    /// How many of the lanes' entries are [`Stage::Told`].
+    told: usize,
     pub(super) flushes: Flushes,
     /// The time, as the driver last looked. Good enough for deadlines: it looks often while something is held.
     now: Instant,
-    /// No lane that waits is out of time before.
+    /// No lane that waits is out of time before, and nothing under way is late.
     expires: Instant,
     pub(super) closed: bool,
+    /// When everything is over, sent or not.
+    pub(super) ends_by: Option<Instant>,
     /// Whether the driver sleeps with a request to spare, and until when.
     idle: bool,
     due: Option<Instant>,
     pub(super) requests: usize,
     /// How many requests failed in a row, and how the last time.
     pub(super) failures: (u32, Option<ErrorKind>),
+}
+
+/// The keys whose messages are refused until somebody resumes them.
+#[derive(Debug, Default)]
+struct Paused {
+    keys: HashSet<Key>,
+    /// Whether there are too many to be remembered one by one.
+    all: bool,
+}
+
+impl Paused {
+    fn add(&mut self, key: Key) {
+        if self.keys.len() < MOST_PAUSED || self.keys.contains(&key) {
+            self.keys.insert(key);
+        } else {
+            self.all = true;
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -80,12 +103,24 @@ enum Stage {
         key_bytes: usize,
     },
     UnderWay,
+    /// Under way, and its outcome was told: it was out of time. Its place keeps the others of its key behind the request.
+    Told,
 }
+
+/// How long a request may still bring the outcome of a message that is out of time: an outcome is known a second after the
+/// deadline, and the late ones are looked for every 500 ms.
+pub(super) const GRACE: Duration = Duration::from_millis(400);
+
+/// Most keys that are paused one by one. Once there are more, all of them are.
+const MOST_PAUSED: usize = 10_000;
 
 /// Whom to tell, once the lock is released.
 #[derive(Debug, Default)]
 pub(super) struct News {
     pub(super) wakers: Vec<Waker>,
+    /// What was let go of: to drop it may call code that is not ours.
+    pub(super) gone: Vec<Message>,
+    pub(super) unread: Vec<Outcome>,
     /// Bytes of the buffer that are free again.
     pub(super) freed: usize,
     /// Whether a flush may be over.
@@ -101,6 +136,8 @@ pub(super) struct Rest {
     pub(super) due: Option<Instant>,
     /// Whether something is held that may run out of time.
     pub(super) holds: bool,
+    /// When everything is over.
+    pub(super) ends_by: Option<Instant>,
 }
 
 impl State {
@@ -117,11 +154,13 @@ impl State {
             delays: 0,
             tickets: Tickets::default(),
             ids: Ids::default(),
-            paused: HashSet::new(),
+            paused: Paused::default(),
             bytes: 0,
+            told: 0,
             flushes: Flushes::default(),
             now,
             closed: false,
+            ends_by: None,
             idle: false,
             due: None,
             requests: 0,
@@ -140,7 +179,10 @@ impl State {
             return Err(self.error(ErrorKind::Closed, "is closed"));
         }
         match &message.key {
-            Some(key) if self.paused.contains(key) => {
+            Some(_) if self.paused.all => {
+                Err(self.error(ErrorKind::Closed, "all keys are paused, since too many are; resume them"))
+            }
+            Some(key) if self.paused.keys.contains(key) => {
                 Err(self.error(ErrorKind::Closed, "the key is paused after a message of it was not sent; resume it"))
             }
             _ => Ok(()),
@@ -191,21 +233,27 @@ impl State {
 
     /// There is nothing more to send, or no request to `spare`. Returns what to wait for, or `None` if it is over.
     pub(super) fn rest(&mut self, spare: bool) -> Option<Rest> {
-        if self.closed && (self.lanes.is_empty() || planted!("close-without-flush")) {
+        let is_over = self.messages() == 0 || planted!("close-without-flush");
+        if self.closed && (is_over || self.ends_by.is_some_and(|end| end <= self.now)) {
             return None;
         }
         // Without a request to spare, what comes in can wait: the end of a request wakes the driver.
         self.idle = spare;
         self.due = if spare { self.next_due() } else { None };
-        Some(Rest { due: self.due, holds: !self.lanes.is_empty() })
+        Some(Rest { due: self.due, holds: !self.lanes.is_empty(), ends_by: self.ends_by })
     }
 
     pub(super) fn resume(&mut self, key: &Key) {
-        self.paused.remove(key);
+        self.paused.keys.remove(key);
     }
 
+    pub(super) fn resume_all(&mut self) {
+        self.paused = Paused::default();
+    }
+
+    /// How many have no outcome.
     pub(super) fn messages(&self) -> usize {
-        self.lanes.len()
+        self.lanes.len() - self.told
     }
 
     pub(super) fn bytes(&self) -> usize {
@@ -213,7 +261,11 @@ impl State {
     }
 
     pub(super) fn paused_keys(&self) -> usize {
-        self.paused.len()
+        self.paused.keys.len()
+    }
+
+    pub(super) fn list_paused_keys(&self) -> Vec<Key> {
+        self.paused.keys.iter().cloned().collect()
     }
 
     fn error(&self, kind: ErrorKind, text: &str) -> Error {
@@ -223,8 +275,6 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const LINGER: Duration = Duration::from_secs(1);

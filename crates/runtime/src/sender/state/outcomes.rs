@@ -3,8 +3,8 @@ use std::mem;
 use strait_core::{Error, ErrorKind, Message, Receipt, Result, planted};
 use tokio::time::Instant;
 
-use super::{AfterFailure, Entry, News, Request, Stage, State};
-use crate::sender::{Outcome, ids::Ids};
+use super::{AfterFailure, Entry, GRACE, News, Request, Stage, State};
+use crate::sender::{Outcome, ids::Ids, ticket::Ended};
 
 /// What is known of a lane while the outcomes of its messages are brought.
 #[derive(Debug, Default)]
@@ -15,6 +15,8 @@ struct Run {
     again: Option<Instant>,
     /// Whether a message of it failed for good.
     broken: bool,
+    /// Whether a message of it was out of time before the request ended.
+    late: bool,
 }
 
 impl Run {
@@ -36,24 +38,30 @@ impl State {
         let luck = fastrand::f64();
         let mut failed = None;
         let mut run = Run::default();
-        for ((&(place, is_head), message), outcome) in places.iter().zip(request.messages.drain(..)).zip(outcomes) {
+        for ((&(place, is_head), message), outcome) in places.iter().zip(&mut request.messages).zip(outcomes) {
             if is_head {
                 self.end_run(&mem::take(&mut run), news);
             }
+            let told = self.lanes.get(place).is_some_and(|entry| entry.stage == Stage::Told);
             match outcome {
+                outcome if told => {
+                    failed = outcome.err().map(|error| error.kind()).or(failed);
+                    run.late = true;
+                    let next = self.forget(place, news);
+                    run.advance(next);
+                }
                 Ok(receipt) => {
                     let next = self.resolve(place, Outcome::Sent(receipt), news);
                     run.advance(next);
                 }
                 Err(error) => {
                     failed = Some(error.kind());
-                    self.fail_attempt(place, message, error, luck, &mut run, news);
+                    self.fail_attempt(place, mem::take(message), error, luck, &mut run, news);
                 }
             }
         }
         self.end_run(&run, news);
         request.places = places;
-        request.clear();
         self.failures = match failed {
             Some(_) => (self.failures.0.saturating_add(1), failed),
             None => (0, None),
@@ -88,12 +96,13 @@ impl State {
         if run.again.is_some() {
             return; // it failed because one before it did, whatever the provider calls that
         }
-        let again = if run.broken { None } else { self.retry_at(place, &error, luck) };
+        let skipped = run.broken || run.late;
+        let again = if skipped { None } else { self.retry_at(place, &error, luck) };
         if again.is_some() {
             (run.head, run.again) = (Some(place), again);
             return;
         }
-        let error = if run.broken { self.skipped() } else { error };
+        let error = if skipped { self.skipped() } else { error };
         run.broken |= self.break_key(place);
         let next = self.fail(place, error, news);
         run.advance(next);
@@ -136,32 +145,49 @@ impl State {
 
     /// A message of this key failed for good. Returns whether it has a key, so that others of it fail too.
     fn break_key(&mut self, place: u32) -> bool {
-        let Some(key) = self.lanes.get(place).and_then(|entry| entry.message.key.clone()) else { return false };
+        let Some(key) = self.lanes.key(place) else { return false };
         if self.settings.after_failure == AfterFailure::Pause && !planted!("failed-key-not-paused") {
-            self.paused.insert(key);
+            self.paused.add(key.clone());
         }
         true
     }
 
     /// Ends a message that was not sent, or may have been. Returns what is first in its lane now.
     fn fail(&mut self, place: u32, error: Error, news: &mut News) -> Option<u32> {
-        let ambiguous = self.lanes.get(place).is_some_and(|entry| entry.ambiguous);
+        let entry = self.lanes.get_mut(place).expect("fails once");
+        news.gone.push(mem::take(&mut entry.message));
+        let ambiguous = entry.ambiguous;
         let outcome = if ambiguous { Outcome::Unknown(error.into_ambiguous()) } else { Outcome::NotSent(error) };
         self.resolve(place, outcome, news)
     }
 
     /// Gives a message its outcome. Returns what is first in its lane now.
     fn resolve(&mut self, place: u32, outcome: Outcome, news: &mut News) -> Option<u32> {
+        self.tell(place, outcome, news);
+        self.forget(place, news)
+    }
+
+    fn tell(&mut self, place: u32, outcome: Outcome, news: &mut News) {
         let entry = self.lanes.get(place).expect("resolved once");
-        news.wakers.extend(self.tickets.end(entry.ticket, outcome));
-        news.freed += entry.bytes;
+        match self.tickets.end(entry.ticket, outcome) {
+            Ended::Waited(waker) => news.wakers.extend(waker),
+            Ended::Unread(Outcome::Sent(_)) => {}
+            Ended::Unread(outcome) => news.unread.push(outcome),
+        }
         news.flushed |= self.flushes.resolve(entry.generation);
+    }
+
+    /// Gives up the place of a message that has its outcome. Returns what is first in its lane now.
+    fn forget(&mut self, place: u32, news: &mut News) -> Option<u32> {
+        let entry = self.lanes.get(place).expect("forgotten once");
+        news.freed += entry.bytes;
         self.bytes -= entry.bytes;
+        self.told -= usize::from(entry.stage == Stage::Told);
         self.lanes.remove(place)
     }
 
-    /// Ends the lanes whose first message is out of time without being under way. While one is, the rest of its lane
-    /// waits for its outcome.
+    /// Ends the lanes whose first message is out of time without being under way, and tells the outcome of what is late under
+    /// way.
     pub(super) fn expire(&mut self, news: &mut News) {
         let mut late = Vec::new();
         self.expires = self.now + self.settings.deadline;
@@ -176,6 +202,37 @@ impl State {
         delayed.retain(|_, head| !self.sort_out(*head, &mut late));
         self.delayed = delayed;
         self.give_all_up(&mut late, news);
+        if self.requests > 0 {
+            self.tell_late(news);
+        }
+    }
+
+    /// Tells the outcome of what is out of time while its request goes on: the others of the request may still get theirs. It
+    /// keeps its place until then, and what waits behind it, accepted before this was told, is not sent.
+    fn tell_late(&mut self, news: &mut News) {
+        let mut late = Vec::new();
+        for (place, entry) in self.lanes.iter().filter(|(_, entry)| entry.stage == Stage::UnderWay) {
+            match entry.deadline + GRACE {
+                until if until <= self.now => late.push(place),
+                until => self.expires = self.expires.min(until),
+            }
+        }
+        let lost =
+            self.error(ErrorKind::Unavailable, "the provider did not answer before the deadline").into_ambiguous();
+        for place in late {
+            self.tell(place, Outcome::Unknown(lost.clone()), news);
+            self.lanes.get_mut(place).expect("listed above").stage = Stage::Told;
+            self.told += 1;
+            self.break_key(place);
+            let skipped = self.skipped();
+            let mut next = self.lanes.next(place);
+            while let Some(behind) = next {
+                next = self.lanes.next(behind);
+                if self.lanes.get(behind).is_some_and(|entry| entry.stage == Stage::Waiting) {
+                    self.fail(behind, skipped.clone(), news);
+                }
+            }
+        }
     }
 
     /// Whether a lane is out of time, and thus among the `late`; otherwise notes when it will be.
@@ -206,19 +263,24 @@ impl State {
         }
     }
 
-    /// Ends everything: the driver is gone. Returns how many messages there were.
-    pub(in crate::sender) fn abandon(&mut self, news: &mut News) -> usize {
+    /// Ends everything, for this reason: the driver is gone, or about to go. Returns how many messages there were.
+    pub(in crate::sender) fn abandon(&mut self, reason: &str, news: &mut News) -> usize {
         (self.closed, self.idle, self.requests) = (true, false, 0);
         self.routes.clear();
         self.turns.clear();
         self.delayed.clear();
-        let error = self.error(ErrorKind::Closed, "its task was dropped before the message was sent");
+        let error = self.error(ErrorKind::Closed, reason);
         let places: Vec<u32> = self.lanes.iter().map(|(place, _)| place).collect();
-        for place in &places {
-            let entry = self.lanes.get_mut(*place).expect("listed above");
-            entry.ambiguous |= entry.stage == Stage::UnderWay;
-            self.fail(*place, error.clone(), news);
+        let messages = self.messages();
+        for place in places {
+            let entry = self.lanes.get_mut(place).expect("listed above");
+            if entry.stage == Stage::Told {
+                self.forget(place, news);
+            } else {
+                entry.ambiguous |= entry.stage == Stage::UnderWay;
+                self.fail(place, error.clone(), news);
+            }
         }
-        places.len()
+        messages
     }
 }

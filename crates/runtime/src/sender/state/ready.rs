@@ -7,7 +7,7 @@ use std::{
 use strait_core::{Message, Plan, planted};
 use tokio::time::Instant;
 
-use super::{Entry, News, Stage, State};
+use super::{Entry, GRACE, News, Stage, State};
 
 /// How many routes keep their memory when they have nothing to send. There may be as many routes as keys.
 const SPARE_ROUTES: usize = 16;
@@ -56,16 +56,17 @@ pub(in crate::sender) struct Request {
     /// Their places, and whether each begins another lane.
     pub(super) places: Vec<(u32, bool)>,
     bytes: usize,
-    /// When the first of them is out of time.
-    pub(in crate::sender) deadline: Option<Instant>,
+    /// When the first of them is out of time, and when the last.
+    deadline: Option<Instant>,
+    pub(in crate::sender) last_deadline: Option<Instant>,
 }
 
 impl Request {
     /// Makes it ready to be filled again. The memory stays.
-    pub(super) fn clear(&mut self) {
+    pub(in crate::sender) fn clear(&mut self) {
         self.messages.clear();
         self.places.clear();
-        (self.bytes, self.deadline) = (0, None);
+        (self.bytes, self.deadline, self.last_deadline) = (0, None, None);
     }
 
     fn push(&mut self, place: u32, is_head: bool, entry: &mut Entry) {
@@ -73,6 +74,7 @@ impl Request {
         entry.attempts += 1;
         self.bytes += entry.plan.bytes;
         self.deadline = Some(self.deadline.map_or(entry.deadline, |other| other.min(entry.deadline)));
+        self.last_deadline = self.last_deadline.max(Some(entry.deadline));
         self.messages.push(mem::take(&mut entry.message));
         self.places.push((place, is_head));
     }
@@ -200,8 +202,9 @@ impl State {
                 continue;
             }
             self.fill(number, request, news);
-            if !request.messages.is_empty() {
+            if let Some(deadline) = request.deadline {
                 self.requests += 1;
+                self.expires = self.expires.min(deadline + GRACE);
                 return true;
             }
         }
