@@ -1,25 +1,26 @@
 use std::{
     collections::{BTreeMap, HashMap},
-    env,
-    path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use strait_core::{Error, ErrorKind, Observer, Result, Unobserved};
+use futures_util::future::join_all;
+use strait_core::{Error, ErrorKind, Observer, Result};
 use strait_runtime::{DeadLetter, Meter, Receiver, ReceiverSettings, Sender, WeakReceiver, Worker};
-use tokio::sync::Mutex;
+use tokio::{sync::OnceCell, time::Instant};
 
 use crate::{
+    Builder,
     document::Document,
-    expand::Environment,
-    fields::{Fields, near, report},
+    fields::{Fields, near},
     provider::{Connection, Needs, Registry},
-    schema::{self, Link, Schema},
+    schema::{Link, ReceiverTable, Schema},
 };
 
 /// The channels that configuration names, opened when they are asked for.
 ///
-/// Clones are handles of the same bus.
+/// Clones are handles of the same bus. Each channel is opened for itself: a service that does not answer holds up those that
+/// ask for the same channel, and nobody else.
 #[derive(Clone, Debug)]
 pub struct Bus {
     shared: Arc<Shared>,
@@ -33,163 +34,74 @@ struct Shared {
     open: Mutex<Open>,
 }
 
+/// What is open. Of each name it is opened by who asks first, and the others wait for that.
 #[derive(Debug, Default)]
 struct Open {
-    connections: HashMap<String, Arc<dyn Connection>>,
-    senders: HashMap<String, Sender>,
-    /// Whoever drops a receiver closes it: the bus must not keep it open.
-    receivers: Vec<WeakReceiver>,
+    connections: HashMap<String, Arc<OnceCell<Arc<dyn Connection>>>>,
+    senders: HashMap<String, Arc<OnceCell<Sender>>>,
+    /// With the time that each has to drain. Whoever drops a receiver closes it: the bus must not keep it open.
+    receivers: Vec<(WeakReceiver, Duration)>,
+    closed: bool,
 }
 
-/// One file, or several of which later ones win.
-pub trait IntoFiles {
-    /// Their paths.
-    fn into_files(self) -> Vec<PathBuf>;
-}
-
-/// Each of these is one path.
-macro_rules! one_file {
-    ($($path:ty),*) => {
-        $(impl IntoFiles for $path {
-            fn into_files(self) -> Vec<PathBuf> {
-                vec![self.into()]
-            }
-        })*
-    };
-}
-
-one_file!(&str, String, &String, &Path, PathBuf, &PathBuf);
-
-impl<P: AsRef<Path>, const N: usize> IntoFiles for [P; N] {
-    fn into_files(self) -> Vec<PathBuf> {
-        self.as_slice().into_files()
-    }
-}
-
-impl<P: AsRef<Path>> IntoFiles for Vec<P> {
-    fn into_files(self) -> Vec<PathBuf> {
-        self.as_slice().into_files()
-    }
-}
-
-impl<P: AsRef<Path>> IntoFiles for &[P] {
-    fn into_files(self) -> Vec<PathBuf> {
-        self.iter().map(|path| path.as_ref().into()).collect()
-    }
-}
-
-/// Makes a [`Bus`] in code.
-pub struct Builder {
-    registry: Registry,
-    document: Document,
-    environment: Box<Environment>,
-    observer: Arc<dyn Observer>,
-    problems: Vec<String>,
-}
-
-impl std::fmt::Debug for Builder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Builder").field("registry", &self.registry).finish_non_exhaustive()
-    }
-}
-
-impl Builder {
-    /// Adds files; later ones win by key.
-    pub fn files(mut self, files: impl IntoFiles) -> Self {
-        for file in files.into_files() {
-            self.document.add_file(&file, &mut self.problems);
-        }
-        self
-    }
-
-    /// Adds the text of a file, called `name` in errors.
-    pub fn text(mut self, name: &str, text: &str) -> Self {
-        self.document.add_text(name, text, &mut self.problems);
-        self
-    }
-
-    /// Takes variables from here instead of the process's environment.
-    pub fn environment(mut self, environment: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
-        self.environment = Box::new(environment);
-        self
-    }
-
-    /// Tells this observer what every channel measures.
-    pub fn observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = observer;
-        self
-    }
-
-    /// Reads and checks everything. Nothing is opened yet.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Config`] with a line for each thing that is wrong.
-    pub fn build(mut self) -> Result<Bus> {
-        if let Some(settings) = (self.environment)("STRAIT_SET") {
-            self.document.add_settings(&settings, &mut self.problems);
-        }
-        self.document.expand(&*self.environment, &mut self.problems);
-        report(&self.problems)?;
-        let schema = schema::read(&self.document, &self.registry, &mut self.problems);
-        report(&self.problems)?;
-        let Self { registry, observer, .. } = self;
-        Ok(Bus { shared: Arc::new(Shared { schema, registry, observer, open: Mutex::default() }) })
-    }
-}
+/// How long a close takes without receivers, and how long senders have at least once the receivers are closed.
+const CLOSE: Duration = Duration::from_secs(30);
+const SENDERS: Duration = Duration::from_secs(5);
 
 impl Bus {
     /// Begins a bus with these providers.
     pub fn builder(registry: Registry) -> Builder {
-        Builder {
-            registry,
-            document: Document::default(),
-            environment: Box::new(|name| env::var(name).ok()),
-            observer: Arc::new(Unobserved),
-            problems: Vec::new(),
-        }
+        Builder::new(registry)
     }
 
-    /// The sender of this name; later calls return handles of the same one.
+    pub(crate) fn new(schema: Schema, registry: Registry, observer: Arc<dyn Observer>) -> Self {
+        Self { shared: Arc::new(Shared { schema, registry, observer, open: Mutex::default() }) }
+    }
+
+    /// The sender of this name; later calls return handles of the same one. Cancel-safe: the next call opens it then.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] if no sender is called so; what the provider says that cannot open it.
+    /// [`ErrorKind::Config`] if no sender is called so, [`ErrorKind::Closed`] once the bus is closed; what the provider says
+    /// that cannot open it.
     pub async fn sender(&self, name: &str) -> Result<Sender> {
-        let mut open = self.shared.open.lock().await;
-        self.open_sender(&mut open, name).await
-    }
-
-    async fn open_sender(&self, open: &mut Open, name: &str) -> Result<Sender> {
-        if let Some(sender) = open.senders.get(name) {
-            return Ok(sender.clone());
-        }
         let senders = &self.shared.schema.senders;
         let table = senders.get(name).ok_or_else(|| unknown("sender", name, senders))?;
-        let connection = self.connect(open, &table.connection).await?;
-        let mut settings = table.settings.clone();
-        settings.observer = Arc::clone(&self.shared.observer);
-        let producer = connection.producer(table.on.clone()).await?;
-        let sender = Sender::new(producer, settings).map_err(|error| of_table(&table.fields, name, error))?;
-        open.senders.insert(name.to_owned(), sender.clone());
-        Ok(sender)
+        let cell = Arc::clone(self.open()?.senders.entry(name.to_owned()).or_default());
+        let open = async || {
+            let connection = self.connect(&table.connection).await?;
+            let mut settings = table.settings.clone();
+            settings.observer = Arc::clone(&self.shared.observer);
+            let producer = connection.producer(table.on.clone()).await?;
+            Sender::new(producer, settings).map_err(|error| of_table(&table.fields, name, error))
+        };
+        let sender = cell.get_or_try_init(open).await?.clone();
+        // What opened while the bus closed is closed with its last handle, which is here.
+        self.open().map(|_| sender)
     }
 
-    /// A receiver of this name; each call opens another member of its group.
+    /// A receiver of this name; each call opens another member of its group. Cancel-safe: what was opened is closed.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Config`] if no receiver is called so, [`ErrorKind::Unsupported`] if the provider cannot keep what is
-    /// asked for; what the provider says that cannot open it.
+    /// asked for, [`ErrorKind::Closed`] once the bus is closed; what the provider says that cannot open it.
     pub async fn receiver(&self, name: &str) -> Result<Receiver> {
-        let mut open = self.shared.open.lock().await;
         let receivers = &self.shared.schema.receivers;
         let table = receivers.get(name).ok_or_else(|| unknown("receiver", name, receivers))?;
-        let connection = self.connect(&mut open, &table.connection).await?;
+        let receiver = self.open_receiver(name, table).await?;
+        let mut open = self.open()?;
+        open.receivers.retain(|(receiver, _)| receiver.upgrade().is_some());
+        open.receivers.push((receiver.downgrade(), table.drain));
+        Ok(receiver)
+    }
+
+    async fn open_receiver(&self, name: &str, table: &ReceiverTable) -> Result<Receiver> {
+        let connection = self.connect(&table.connection).await?;
         let dead_letter = match table.dead_letter.as_str() {
             "discard" => DeadLetter::Discard,
             "block" => DeadLetter::Block,
-            sender => DeadLetter::Channel(self.open_sender(&mut open, sender).await?),
+            sender => DeadLetter::Channel(self.sender(sender).await?),
         };
         let meter = Meter::over(Arc::clone(&self.shared.observer));
         let mut settings = ReceiverSettings::new(dead_letter).named(name);
@@ -205,10 +117,7 @@ impl Bus {
                 format!("\"key\" is asked for, but {} keeps no order on {:?}", guarantees.provider, guarantees.source);
             return Err(Error::new(ErrorKind::Unsupported, table.fields.sentence("ordering", reason)));
         }
-        let receiver = Receiver::new(consumer, settings).map_err(|error| of_table(&table.fields, name, error))?;
-        open.receivers.retain(|receiver| receiver.upgrade().is_some());
-        open.receivers.push(receiver.downgrade());
-        Ok(receiver)
+        Receiver::new(consumer, settings).map_err(|error| of_table(&table.fields, name, error))
     }
 
     /// A worker on a receiver of this name.
@@ -225,48 +134,59 @@ impl Bus {
         &self.shared.schema.left_alone
     }
 
-    async fn connect(&self, open: &mut Open, name: &str) -> Result<Arc<dyn Connection>> {
-        if let Some(connection) = open.connections.get(name) {
-            return Ok(Arc::clone(connection));
-        }
-        let Schema { connections, receivers, .. } = &self.shared.schema;
-        let link = connections.get(name).cloned();
-        let (provider, fields) = match link {
-            Some(Link { provider, fields }) => (provider, fields),
-            None => (name.to_owned(), Document::default().fields()),
-        };
-        let provider =
-            self.shared.registry.get(&provider).ok_or_else(|| {
+    async fn connect(&self, name: &str) -> Result<Arc<dyn Connection>> {
+        let cell = Arc::clone(self.open()?.connections.entry(name.to_owned()).or_default());
+        let open = async || {
+            let Schema { connections, receivers, .. } = &self.shared.schema;
+            let (provider, fields) = match connections.get(name).cloned() {
+                Some(Link { provider, fields }) => (provider, fields),
+                None => (name.to_owned(), Document::default().fields()),
+            };
+            let provider = self.shared.registry.get(&provider).ok_or_else(|| {
                 Error::new(ErrorKind::Config, format!("the provider {provider:?} is not compiled in"))
             })?;
-        let receivers = receivers.values().filter(|receiver| receiver.connection == name);
-        let connection = provider.connect(fields, receivers.map(|receiver| receiver.on.clone()).collect()).await?;
-        open.connections.insert(name.to_owned(), Arc::clone(&connection));
-        Ok(connection)
+            let receivers = receivers.values().filter(|receiver| receiver.connection == name);
+            provider.connect(fields, receivers.map(|receiver| receiver.on.clone()).collect()).await
+        };
+        cell.get_or_try_init(open).await.cloned()
     }
 
-    /// Closes every receiver, drained, and then every sender, flushed. Idempotent.
+    /// Closes every receiver, drained, and then every sender, flushed, and opens nothing more.
+    ///
+    /// It takes at most the longest `drain` of the receivers that are open, or 30 s without one, and 6 s: senders have what
+    /// the receivers leave of the time to drain, and 5 s at least. What they have not sent by then is ended as not sent, or
+    /// as unknown. Idempotent. Cancel-safe: a later call goes on.
     ///
     /// # Errors
     ///
-    /// The first that a provider reported; everything is closed all the same.
+    /// The first that a provider reported; [`ErrorKind::Unavailable`] if something was not sent in time. Everything is closed
+    /// all the same.
     pub async fn close(&self) -> Result<()> {
+        let start = Instant::now();
         let (receivers, senders) = {
-            let mut open = self.shared.open.lock().await;
-            (std::mem::take(&mut open.receivers), std::mem::take(&mut open.senders))
+            let mut open = self.lock();
+            open.closed = true;
+            let receivers = open.receivers.iter().filter_map(|(receiver, drain)| Some((receiver.upgrade()?, *drain)));
+            let senders = open.senders.values().filter_map(|sender| sender.get().cloned());
+            (receivers.collect::<Vec<_>>(), senders.collect::<Vec<_>>())
         };
-        let mut outcome = Ok(());
-        let receivers: Vec<_> = receivers.iter().filter_map(WeakReceiver::upgrade).collect();
-        for receiver in &receivers {
-            receiver.stop();
+        let drain = receivers.iter().map(|(_, drain)| *drain).max().unwrap_or(CLOSE);
+        let drained = join_all(receivers.iter().map(|(receiver, _)| receiver.close())).await;
+        let left = drain.saturating_sub(start.elapsed()).max(SENDERS);
+        let flushed = join_all(senders.iter().map(|sender| sender.close_within(left))).await;
+        drained.into_iter().chain(flushed).collect()
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, Open>> {
+        let open = self.lock();
+        if open.closed {
+            return Err(Error::new(ErrorKind::Closed, "the bus is closed"));
         }
-        for receiver in receivers {
-            outcome = outcome.and(receiver.close().await);
-        }
-        for sender in senders.into_values() {
-            outcome = outcome.and(sender.close().await);
-        }
-        outcome
+        Ok(open)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.shared.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

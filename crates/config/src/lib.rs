@@ -5,17 +5,21 @@
 //! each in a sentence that names the file and the key path, before anything is opened. No value of a variable or a
 //! secret is ever shown.
 
+mod builder;
 mod bus;
 mod document;
 mod expand;
 mod fields;
+mod files;
 mod provider;
 mod schema;
 mod secret;
 mod url;
 
-pub use bus::{Builder, Bus, IntoFiles};
+pub use builder::Builder;
+pub use bus::Bus;
 pub use fields::{Fields, StartAt};
+pub use files::IntoFiles;
 pub use provider::{Connection, Needs, Provider, Registry};
 pub use secret::Secret;
 pub use url::check_url;

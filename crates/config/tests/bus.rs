@@ -1,0 +1,195 @@
+//! Opening and closing, with services that do not answer.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::{future::pending, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use strait_config::{Bus, Connection, Fields, Needs, Provider, Registry};
+use strait_core::{
+    Budget, Consumer, Error, ErrorKind, Guarantees, Limits, Message, Plan, Producer, Receipt, Received, Result, Token,
+};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+const CONFIG: &str = r#"
+    provider = "test"
+    [senders.good.on.test]
+    topic = "good"
+    [senders.silent.on.test]
+    topic = "silent"
+    [senders.lost.on.test]
+    topic = "lost"
+    [senders.far.on.far]
+    topic = "good"
+    [senders.far]
+    provider = "far"
+    [connections.far]
+    type = "test"
+    answers = false
+    [receivers.app]
+    dead_letter = "good"
+    drain = "10s"
+    [receivers.app.on.test]
+    [receivers.dead]
+    dead_letter = "silent"
+    [receivers.dead.on.test]
+"#;
+
+/// A service whose topic `silent` never opens, whose topic `lost` never answers a send, and that may not be reached at all.
+#[derive(Debug)]
+struct Service;
+
+#[derive(Debug)]
+struct Link;
+
+#[derive(Debug)]
+struct Topic {
+    answers: bool,
+}
+
+#[derive(Debug, Default)]
+struct Source(Notify);
+
+#[async_trait]
+impl Provider for Service {
+    fn name(&self) -> &'static str {
+        "test"
+    }
+    fn check_connection(&self, fields: &mut Fields) {
+        fields.flag("answers");
+    }
+    fn check_sender(&self, fields: &mut Fields) {
+        fields.required("topic");
+    }
+    fn check_receiver(&self, _: &mut Fields) {}
+    async fn connect(&self, mut connection: Fields, _: Vec<Fields>) -> Result<Arc<dyn Connection>> {
+        if connection.flag("answers") == Some(false) {
+            pending::<()>().await;
+        }
+        Ok(Arc::new(Link))
+    }
+}
+
+#[async_trait]
+impl Connection for Link {
+    async fn producer(&self, mut fields: Fields) -> Result<Arc<dyn Producer>> {
+        let topic = fields.required("topic");
+        if topic == "silent" {
+            pending::<()>().await;
+        }
+        Ok(Arc::new(Topic { answers: topic == "good" }))
+    }
+    async fn consumer(&self, _: Fields, _: Needs) -> Result<Arc<dyn Consumer>> {
+        Ok(Arc::new(Source::default()))
+    }
+}
+
+#[async_trait]
+impl Producer for Topic {
+    fn limits(&self) -> Limits {
+        Limits::new(10, 1 << 20)
+    }
+    fn destinations(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn plan(&self, message: &Message) -> Result<Plan> {
+        Ok(Plan::new(message.size()))
+    }
+    async fn send(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
+        if !self.answers {
+            pending::<()>().await;
+        }
+        batch.iter().map(|_| Ok(Receipt::new(0))).collect()
+    }
+    async fn close(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Consumer for Source {
+    fn guarantees(&self) -> Guarantees {
+        Guarantees::new("test", "source").with_message_bytes(1 << 20)
+    }
+    async fn receive(&self, _: Budget) -> Result<Vec<Received>> {
+        self.0.notified().await;
+        Err(Error::new(ErrorKind::Closed, "test: is closed"))
+    }
+    async fn settle(&self, tokens: &[Token]) -> Vec<Result<()>> {
+        tokens.iter().map(|_| Ok(())).collect()
+    }
+    async fn close(&self) -> Result<()> {
+        self.0.notify_one();
+        Ok(())
+    }
+}
+
+fn bus() -> Bus {
+    Bus::builder(Registry::new().with(Service)).environment(|_| None).text("strait.toml", CONFIG).build().unwrap()
+}
+
+/// Opens something that never opens, in a task of its own.
+async fn hang(bus: &Bus, name: &'static str) -> tokio::task::JoinHandle<Result<()>> {
+    let bus = bus.clone();
+    let task = tokio::spawn(async move {
+        match name.strip_prefix("receiver ") {
+            Some(name) => bus.receiver(name).await.map(drop),
+            None => bus.sender(name).await.map(drop),
+        }
+    });
+    tokio::task::yield_now().await;
+    task
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_open_holds_up_nobody_else() {
+    let bus = bus();
+    let silent = [hang(&bus, "silent").await, hang(&bus, "far").await, hang(&bus, "receiver dead").await];
+    let opened = timeout(SECOND, async {
+        bus.sender("good").await.unwrap().send(Message::new("1")).await.unwrap();
+        bus.receiver("app").await.unwrap()
+    });
+    let receiver = opened.await.expect("held up by what does not open");
+    timeout(SECOND, bus.close()).await.expect("a close is held up").unwrap();
+    assert!(receiver.recv().await.unwrap().is_none());
+    assert!(silent.iter().all(|task| !task.is_finished()));
+    for refused in [bus.sender("good").await.map(drop), bus.receiver("app").await.map(drop)] {
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::Closed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_has_one_bound_whatever_does_not_answer() {
+    let bus = bus();
+    let lost = bus.sender("lost").await.unwrap();
+    let pending = lost.enqueue(Message::new("1")).await.unwrap();
+    let start = Instant::now();
+    let error = bus.close().await.unwrap_err();
+    assert!(start.elapsed() <= 31 * SECOND, "without a receiver: {:?}", start.elapsed());
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("lost: 1 messages had no outcome"), "{error}");
+    assert!(!pending.await.is_sent());
+
+    let bus = self::bus();
+    let (_receiver, lost) = (bus.receiver("app").await.unwrap(), bus.sender("lost").await.unwrap());
+    let pending = lost.enqueue(Message::new("1")).await.unwrap();
+    let start = Instant::now();
+    let (one, two) = tokio::join!(bus.close(), bus.close());
+    assert!(one.is_err() && two.is_err(), "each waits for all of it");
+    assert!(start.elapsed() <= 16 * SECOND, "with a drain of 10 s: {:?}", start.elapsed());
+    assert!(!pending.await.is_sent());
+}
+
+#[tokio::test(start_paused = true)]
+async fn later_calls_bring_the_same_sender() {
+    let bus = bus();
+    let (one, other) = tokio::join!(bus.sender("good"), bus.sender("good"));
+    one.unwrap().close().await.unwrap();
+    assert_eq!(other.unwrap().send(Message::new("1")).await.unwrap_err().kind(), ErrorKind::Closed);
+    bus.close().await.unwrap();
+}
