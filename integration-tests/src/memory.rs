@@ -139,6 +139,7 @@ impl Channel for LogChannel {
         let ownership = FaultyOwnership::new(ownership, join.faults);
         let mut settings = LogSettings::default();
         settings.observer = Arc::new(meter.clone());
+        settings.buffer_bytes = join.buffer_bytes.unwrap_or(settings.buffer_bytes);
         let consumer = Arc::new(LogConsumer::new(log, ownership, settings));
         Ok(Member::new(consumer, meter, move || life.end()))
     }

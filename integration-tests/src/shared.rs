@@ -109,6 +109,7 @@ impl Channel for SharedChannel {
         });
         let mut settings = LogSettings::default();
         settings.observer = Arc::new(meter.clone());
+        settings.buffer_bytes = join.buffer_bytes.unwrap_or(settings.buffer_bytes);
         let consumer = LogConsumer::new(FaultyLog::new(seen, join.faults), ownership, settings);
         Ok(Member::new(Arc::new(consumer), meter, move || life.end()))
     }

@@ -36,6 +36,14 @@ pub enum Measure<'a> {
         /// How many bytes.
         bytes: usize,
     },
+    /// How much the engine of a log holds: read ahead, or delivered and not settled. What a receiver has buffered is part
+    /// of it.
+    Held {
+        /// How many messages.
+        messages: usize,
+        /// How many bytes.
+        bytes: usize,
+    },
     /// So many messages were received.
     Received(usize),
     /// So many messages were settled.
@@ -44,7 +52,7 @@ pub enum Measure<'a> {
     Retried,
     /// A message was stored among the dead letters, or discarded by policy.
     DeadLettered,
-    /// So many claims were lost.
+    /// So many claims were lost that a receiver held. Engines do not count them, lest each counts twice.
     ClaimsLost(usize),
     /// How many messages cannot go on by themselves: their dead letter is refused for good, or policy blocks them.
     Stalled(usize),

@@ -84,7 +84,7 @@ impl Log for Records {
         Ok((0..4).map(|index| Partition::new(format!("p{index}"))).chain([child()]).collect())
     }
 
-    async fn open(&self, partition: &str, start: &Start, _: u64) -> Result<Box<dyn Reader>> {
+    async fn open(&self, partition: &str, start: &Start, _: u64, _: usize) -> Result<Box<dyn Reader>> {
         let next = match start {
             Start::After(Position::Number(last)) => last + 1,
             _ => 0,
@@ -119,6 +119,10 @@ impl Reader for Read {
         let records = (self.next..end).map(record).collect();
         self.next = end;
         Ok(Page::Records { records, lag: None, caught_up: false })
+    }
+
+    fn ahead(&self) -> usize {
+        0
     }
 
     async fn close(self: Box<Self>) -> Result<()> {

@@ -24,7 +24,7 @@ proptest! {
             match step {
                 Step::Record => {
                     let position = 10 * recorded.len() as u64;
-                    recorded.push((ledger.record(position), position));
+                    recorded.push((ledger.record(position, recorded.len()), position));
                 }
                 Step::Settle(indices) if !recorded.is_empty() => {
                     let before = ledger.watermark().copied();
@@ -41,6 +41,8 @@ proptest! {
             prop_assert_eq!(ledger.watermark().copied(), recorded[..prefix].last().map(|(_, position)| *position));
             prop_assert_eq!(ledger.span(), recorded.len() - prefix);
             prop_assert_eq!(ledger.unsettled(), recorded.len() - settled.len());
+            let unsettled = recorded.iter().enumerate().filter(|(_, (entry, _))| !settled.contains(entry));
+            prop_assert_eq!(ledger.unsettled_bytes(), unsettled.map(|(bytes, _)| bytes).sum::<usize>());
         }
         let prefix = recorded.iter().take_while(|(entry, _)| settled.contains(entry)).count();
         let above: Vec<_> = recorded[prefix..].iter().filter(|(entry, _)| settled.contains(entry)).map(|(_, position)| *position).collect();

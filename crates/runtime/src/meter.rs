@@ -26,6 +26,7 @@ struct Inner {
     stalled: AtomicU64,
     messages: AtomicU64,
     bytes: AtomicU64,
+    held_bytes: AtomicU64,
     oldest_unsettled: AtomicU64,
     /// What changes rarely, or with a name.
     rare: Mutex<Rare>,
@@ -58,6 +59,7 @@ impl Meter {
             stalled: AtomicU64::default(),
             messages: AtomicU64::default(),
             bytes: AtomicU64::default(),
+            held_bytes: AtomicU64::default(),
             oldest_unsettled: AtomicU64::default(),
             rare: Mutex::default(),
         }))
@@ -76,6 +78,7 @@ impl Meter {
             stalled: inner.stalled.load(Relaxed),
             buffered_messages: inner.messages.load(Relaxed),
             buffered_bytes: inner.bytes.load(Relaxed),
+            held_bytes: inner.held_bytes.load(Relaxed),
             oldest_unsettled: Duration::from_micros(inner.oldest_unsettled.load(Relaxed)),
             lag: rare.lag.clone(),
             failing: rare.failing.clone(),
@@ -105,6 +108,8 @@ pub struct Counts {
     pub buffered_messages: u64,
     /// Bytes held now.
     pub buffered_bytes: u64,
+    /// Bytes that the engine of a log holds, those that are buffered among them, as it last said.
+    pub held_bytes: u64,
     /// How long the oldest message that is not settled has been held, as the engine last said.
     pub oldest_unsettled: Duration,
     /// How far each partition's reader is behind, where the provider tells.
@@ -134,6 +139,7 @@ impl Observer for Meter {
                 inner.messages.store(messages as u64, Relaxed);
                 inner.bytes.store(bytes as u64, Relaxed);
             }
+            Measure::Held { bytes, .. } => inner.held_bytes.store(bytes as u64, Relaxed),
             Measure::OldestUnsettled(age) => {
                 inner.oldest_unsettled.store(u64::try_from(age.as_micros()).unwrap_or(u64::MAX), Relaxed);
             }

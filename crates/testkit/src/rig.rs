@@ -271,13 +271,15 @@ pub struct Join {
     pub group: &'static str,
     /// Where the group starts, if it is new and may choose. Default: the backend's own choice, which misses nothing.
     pub start: Option<Start>,
+    /// Most bytes that the engine of a log holds. Default: its own.
+    pub buffer_bytes: Option<usize>,
     /// What goes wrong between the engine and the backend.
     pub faults: Faults,
 }
 
 impl Default for Join {
     fn default() -> Self {
-        Self { group: GROUP, start: None, faults: Faults::none() }
+        Self { group: GROUP, start: None, buffer_bytes: None, faults: Faults::none() }
     }
 }
 
@@ -290,6 +292,12 @@ impl Join {
     /// With `faults` between the engine and the backend.
     pub fn with(faults: &Faults) -> Self {
         Self { faults: faults.clone(), ..Self::default() }
+    }
+
+    /// Holds at most so many bytes, on a log.
+    pub fn holding(mut self, bytes: usize) -> Self {
+        self.buffer_bytes = Some(bytes);
+        self
     }
 
     /// Starts at `start`.

@@ -292,7 +292,7 @@ impl Log for Seen {
         Ok((0..store.partitions().len()).map(|index| store.describe(index)).collect())
     }
 
-    async fn open(&self, partition: &str, start: &Start, _epoch: u64) -> Result<Box<dyn Reader>> {
+    async fn open(&self, partition: &str, start: &Start, _epoch: u64, _ahead: usize) -> Result<Box<dyn Reader>> {
         self.life.breathe().await;
         let index = index(partition)?;
         let store = self.log.store();
@@ -331,6 +331,10 @@ impl Reader for LogReader {
             self.next += records.len() as u64;
         }
         Ok(page)
+    }
+
+    fn ahead(&self) -> usize {
+        0
     }
 
     async fn close(self: Box<Self>) -> Result<()> {

@@ -113,8 +113,7 @@ fn start_reading(shared: &Arc<Shared>, number: u32) {
 
 pub(super) fn lose(shared: &Shared, number: u32) {
     let lost = shared.tenures().lose(number);
-    if let Some((partition, claims)) = lost {
-        shared.settings.observer.observe(Measure::ClaimsLost(claims));
+    if let Some(partition) = lost {
         shared.settings.observer.observe(Measure::Released(&partition));
         tracing::info!(%partition, "a partition was lost");
         shared.lost.notify_one();
@@ -148,16 +147,19 @@ async fn mend(shared: &Arc<Shared>) {
         let broken = shared.tenures().broken(now);
         for number in broken {
             let again = shared.tenures().begin_again(number);
-            if let Some((number, lost)) = again {
-                tracing::debug!(lost, "a message was given back: its partition is read again from there");
-                shared.settings.observer.observe(Measure::ClaimsLost(lost));
+            if let Some(number) = again {
+                tracing::debug!("a message was given back: its partition is read again from there");
                 start_reading(shared, number);
             }
         }
         let now = now();
-        let oldest = shared.tenures().oldest(now);
+        let (oldest, (messages, bytes)) = {
+            let mut tenures = shared.tenures();
+            (tenures.oldest(now), tenures.sizes())
+        };
         let age = oldest.map_or(Duration::ZERO, |oldest| now.saturating_duration_since(oldest));
         shared.settings.observer.observe(Measure::OldestUnsettled(age));
+        shared.settings.observer.observe(Measure::Held { messages, bytes });
     }
 }
 

@@ -5,6 +5,7 @@ mod consumer;
 mod driver;
 mod fixed;
 mod ownership;
+mod pages;
 mod partition;
 mod quarantine;
 mod reader;
@@ -34,7 +35,8 @@ pub trait Log: Debug + Send + Sync + 'static {
     async fn partitions(&self) -> Result<Vec<Partition>>;
 
     /// Opens a partition for reading. `epoch` grows with every owner, for providers that fence readers by it. Called once the
-    /// reader before it, if there was one, is closed.
+    /// reader before it, if there was one, is closed. A reader that a provider pushes to holds at most `ahead` bytes by itself,
+    /// and a message: what came and `next` has not returned yet.
     ///
     /// Not dropped while the partition is to be read. Once it is not, the call has 2 s to end, and its reader is closed; then
     /// it is dropped, as it is at once with a consumer that is dropped without being closed. What a dropped call has attached
@@ -44,7 +46,7 @@ pub trait Log: Debug + Send + Sync + 'static {
     ///
     /// [`ErrorKind::Lost`](strait_core::ErrorKind::Lost) if a later owner reads it: the tenure is over. After any other it is
     /// called again.
-    async fn open(&self, partition: &str, start: &Start, epoch: u64) -> Result<Box<dyn Reader>>;
+    async fn open(&self, partition: &str, start: &Start, epoch: u64, ahead: usize) -> Result<Box<dyn Reader>>;
 
     /// Disconnects. Called once, after every reader is closed and nothing is owned any more.
     async fn close(&self) -> Result<()>;
@@ -61,6 +63,10 @@ pub trait Reader: Send {
     /// As [`Log::open`]: after [`ErrorKind::Lost`](strait_core::ErrorKind::Lost) the tenure is over; after any other the
     /// reader is closed, and the partition opened again behind the last record that came.
     async fn next(&mut self, budget: Budget) -> Result<Page>;
+
+    /// How many bytes it may hold by itself: 0 unless its provider pushes, never more than it was opened with. They count
+    /// against the buffer of its partition until it is closed.
+    fn ahead(&self) -> usize;
 
     /// Ends the reading: detaches from the provider. Called for every reader, also after an error, and before its partition is
     /// released; dropped if it takes longer than 2 s.

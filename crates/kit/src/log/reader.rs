@@ -7,6 +7,7 @@ use super::{
     Page, Reader, Start, Trimmed,
     consumer::{Shared, now},
     driver::{failed, lose, pause},
+    pages::Measured,
     reading::{Ended, Stop},
 };
 
@@ -69,19 +70,21 @@ enum Then {
 impl Place {
     /// Opens the partition, unless it is told to stop and that takes too long.
     async fn open(&self, stop: &mut Stop) -> Option<Result<Box<dyn Reader>>> {
+        let ahead = self.shared.tenures().ahead(&self.shared.settings);
         let given_up = async {
             stop.told().await;
             time::sleep(STOPPING).await;
         };
         tokio::select! {
             biased;
-            opened = self.shared.log.open(&self.partition, &self.start, self.epoch) => Some(opened),
+            opened = self.shared.log.open(&self.partition, &self.start, self.epoch, ahead) => Some(opened),
             () = given_up => None,
         }
     }
 
     /// Reads until it fails or is over, and closes the reader.
     async fn read_on(&mut self, mut reader: Box<dyn Reader>, stop: &mut Stop) -> Result<Then> {
+        self.shared.tenures().reads_ahead(self.number, reader.ahead());
         let went = loop {
             let went = tokio::select! {
                 biased;
@@ -97,6 +100,7 @@ impl Place {
             Ok(Err(error)) => tracing::debug!(partition = %self.partition, %error, "a reader did not close in order"),
             Err(_) => tracing::warn!(partition = %self.partition, "a reader did not close in time, and was dropped"),
         }
+        self.shared.tenures().reads_ahead(self.number, 0);
         went
     }
 
@@ -119,7 +123,8 @@ impl Place {
                 }
                 if let Some(last) = records.last() {
                     self.start = Start::After(last.position.clone());
-                    self.shared.tenures().arrive(self.number, records);
+                    let page = Measured::new(records);
+                    self.shared.tenures().arrive(self.number, page);
                     self.shared.ready.notify_one();
                 } else {
                     self.found_nothing(caught_up);

@@ -9,7 +9,8 @@ pub struct LogSettings {
     /// Most messages delivered or read ahead and not settled up to, over all partitions; each partition has an equal
     /// share, at least 1. To be at least what the receiver holds. Default: 1,024.
     pub buffer: usize,
-    /// Most bytes read ahead, over all partitions, exceeded by at most a message each. Default: 16 MiB.
+    /// Most bytes delivered and not settled, or read ahead, over all partitions; each partition has an equal share, which it
+    /// exceeds by at most a message. What a receiver holds is among them: it needs no buffer beside this. Default: 64 MiB.
     pub buffer_bytes: usize,
     /// Most records asked for at once. Default: 256.
     pub page: usize,
@@ -40,7 +41,7 @@ impl Default for LogSettings {
     fn default() -> Self {
         Self {
             buffer: 1024,
-            buffer_bytes: 16 << 20,
+            buffer_bytes: 64 << 20,
             page: 256,
             commit_interval: Duration::from_secs(1),
             grace: Duration::from_secs(30),

@@ -1,10 +1,4 @@
-use std::{
-    collections::{HashSet, VecDeque},
-    mem,
-    sync::Arc,
-    time::Instant,
-    vec,
-};
+use std::{collections::HashSet, mem, sync::Arc, time::Instant};
 
 use strait_core::{Budget, ClaimState, Error, Grant, Origin, Position, Received, Token, planted};
 use tokio::sync::Notify;
@@ -12,6 +6,7 @@ use tokio::sync::Notify;
 use super::{
     Partition, Progress, Record, Start,
     calls::Calls,
+    pages::Pages,
     quarantine::Isolation,
     reading::{Ended, Reading},
 };
@@ -28,7 +23,9 @@ pub(super) struct Tenure {
     /// Where it started.
     start: Start,
     pub(super) ledger: Ledger<Position>,
-    pub(super) pages: VecDeque<vec::IntoIter<Record>>,
+    pub(super) pages: Pages,
+    /// How many bytes its reader may hold by itself.
+    pub(super) ahead: usize,
     /// What was settled before the partition was read again.
     skip: HashSet<Position>,
     pub(super) committed: Option<Position>,
@@ -66,7 +63,8 @@ impl Tenure {
             epoch,
             start,
             ledger: Ledger::default(),
-            pages: VecDeque::new(),
+            pages: Pages::default(),
+            ahead: 0,
             skip: HashSet::new(),
             committed: None,
             isolation,
@@ -100,7 +98,7 @@ impl Tenure {
 
     /// What is handed out next.
     pub(super) fn coming(&self) -> Option<&Position> {
-        self.pages.front()?.as_slice().first().map(|record| &record.position)
+        self.pages.first().map(|record| &record.position)
     }
 
     /// What is settled and not committed.
@@ -137,10 +135,9 @@ impl Tenure {
         self.children.clone().filter(|_| over)
     }
 
-    /// Begins anew, from the watermark. What was settled above is not delivered again. Returns the new one, and how many
-    /// claims of the old one were lost.
-    pub(super) fn again(mut self) -> (Self, usize) {
-        let (lost, until) = (self.grant.claims(), self.grant.until());
+    /// Begins anew, from the watermark: every claim is lost. What was settled above is not delivered again.
+    pub(super) fn again(mut self) -> Self {
+        let until = self.grant.until();
         let isolation = self.isolation.take().map(Isolation::again);
         let former = self.give_up();
         self.stop_reading();
@@ -151,7 +148,7 @@ impl Tenure {
         new.committed = self.committed.take();
         new.skip = mem::take(&mut self.skip);
         new.skip.extend(self.ledger.settled_above());
-        (new, lost)
+        new
     }
 
     /// Since when the oldest unsettled entry waits.
@@ -169,50 +166,64 @@ impl Tenure {
         }
     }
 
+    /// How many bytes it holds: read ahead, by the engine or by its reader, and delivered and not settled.
+    pub(super) fn bytes(&self) -> usize {
+        self.ahead + self.pages.bytes() + self.ledger.unsettled_bytes()
+    }
+
+    /// How much its reader may bring now, if anything: it holds at most its `share`, and brings at most a part of that at
+    /// once. A message may exceed what is left, so that one comes also where the share is smaller than it.
+    pub(super) fn room(&self, share: Budget, page: usize) -> Option<Budget> {
+        let messages = share.messages.saturating_sub(self.ledger.span() + self.pages.messages()).min(page);
+        let held = if planted!("delivered-bytes-not-counted") { self.pages.bytes() } else { self.bytes() };
+        let bytes = share.bytes.saturating_sub(held).min(share.bytes / Pages::MOST);
+        let is_empty = held == self.ahead;
+        let open = messages > 0 && (bytes > 0 || is_empty) && !self.pages.are_enough() && self.deadline.is_none();
+        open.then(|| Budget::new(messages, bytes.max(1)))
+    }
+
+    /// Whether there is room for less than a page, of a share and of pages as above.
+    pub(super) fn is_nearly_full(&self, share: Budget, page: usize) -> bool {
+        self.ledger.span() + page > share.messages || self.bytes() + share.bytes / Pages::MOST > share.bytes
+    }
+
     /// Moves records from the pages into `batch`: each is entered in the ledger and claimed.
     pub(super) fn hand_out(&mut self, number: u32, budget: Budget, bytes: &mut usize, batch: &mut Vec<Received>) {
         loop {
             self.skip_settled();
-            let Some(page) = self.pages.front_mut() else { return };
-            // As many as fit, up to the next that is to be skipped. Counted first, so that each is moved once.
-            let fits = |record: &&Record| {
-                let fits = *bytes < budget.bytes && (self.skip.is_empty() || !self.skip.contains(&record.position));
-                *bytes += if fits { record.message.size() } else { 0 };
-                fits
-            };
-            let room = budget.messages - batch.len();
-            let count = page.as_slice().iter().take(room).take_while(fits).count();
+            // As many as fit, up to the next that is to be skipped.
+            let is_new = |record: &Record| self.skip.is_empty() || !self.skip.contains(&record.position);
+            let count = self.pages.fit(budget.messages - batch.len(), budget.bytes, bytes, is_new);
             if count == 0 {
                 return;
             }
             let isolation = self.isolation.as_ref();
-            batch.extend(page.by_ref().take(count).map(|Record { message, position, stored_at }| {
-                let entry = self.ledger.record(position.clone());
+            self.pages.hand(count, |Record { message, position, stored_at }, bytes| {
+                let entry = self.ledger.record(position.clone(), bytes);
                 let claim = self.grant.claim(Token { source: number, entry });
                 let crashes = isolation.map_or(0, |isolation| isolation.crashes(&position));
                 let origin = Origin::new(position).with_crashes(crashes);
                 let origin = if let Some(time) = stored_at { origin.with_stored_at(time) } else { origin };
-                Received::new(message, claim, origin)
-            }));
+                batch.push(Received::new(message, claim, origin));
+            });
         }
     }
 
     /// Enters in the ledger what comes next and was settled before, and lets go of pages that are done with. Progress
     /// does not wait for somebody to ask for what is behind it.
     pub(super) fn skip_settled(&mut self) {
-        while let Some(page) = self.pages.front_mut() {
+        loop {
             while !self.skip.is_empty()
-                && let Some(record) = page.as_slice().first()
+                && let Some(record) = self.pages.first()
                 && self.skip.remove(&record.position)
             {
-                let entry = self.ledger.record(record.position.clone());
+                let entry = self.ledger.record(record.position.clone(), 0);
                 self.ledger.settle(entry);
-                page.next();
+                self.pages.hand(1, |_, _| {});
             }
-            if page.len() > 0 {
+            if !self.pages.turn() {
                 return;
             }
-            self.pages.pop_front();
             self.room.notify_one();
         }
     }

@@ -9,15 +9,16 @@ use strait_core::{Budget, ClaimState, Error, ErrorKind, Grant, Position, Receive
 use tokio::sync::Notify;
 
 use super::{
-    LogSettings, Record,
+    LogSettings,
+    pages::Measured,
     quarantine::Isolation,
     reading::{Ended, Reading},
     tenure::Tenure,
 };
 use crate::answers::Answers;
 
-/// How many pages may wait for each partition: one being handed out, and the next.
-const PAGES: usize = 2;
+/// The part of its share that a reader may hold by itself.
+const AHEAD: usize = 4;
 
 /// The partitions in hand, by tenure: a partition lost and regained is not the same.
 ///
@@ -90,15 +91,13 @@ impl Tenures {
         ended
     }
 
-    /// Ends a tenure that is not ours any more, and remembers it until its claims are gone. Returns its partition, and
-    /// how many claims it had.
-    pub(super) fn lose(&mut self, number: u32) -> Option<(Arc<str>, usize)> {
+    /// Ends a tenure that is not ours any more, and remembers it until its claims are gone. Returns its partition.
+    pub(super) fn lose(&mut self, number: u32) -> Option<Arc<str>> {
         let mut tenure = self.end(number)?;
         let partition = Arc::clone(&tenure.partition);
-        let (claims, reader) = (tenure.grant.claims(), tenure.stop_reading());
-        let (epoch, grants) = (tenure.epoch, tenure.give_up());
-        self.past.push(Past { partition: Arc::clone(&partition), epoch, grants, reader });
-        Some((partition, claims))
+        let (reader, grants) = (tenure.stop_reading(), tenure.give_up());
+        self.past.push(Past { partition: Arc::clone(&partition), epoch: tenure.epoch, grants, reader });
+        Some(partition)
     }
 
     /// Whether something that was lost may go on in part.
@@ -114,13 +113,8 @@ impl Tenures {
 
     /// Everything is ours until then. Returns what had ended before.
     pub(super) fn renew(&self, until: Instant, now: Instant) -> Vec<u32> {
-        let renew = |grant: &Grant| {
-            // Two threads tell of renewals: one that is heard late moves no end back.
-            let until = grant.until().map_or(until, |end| end.max(until));
-            grant.renew(Some(until), now)
-        };
         // One that drains may be over already; it is still to be handed over.
-        let ended = |tenure: &Tenure| !renew(&tenure.grant) && tenure.deadline.is_none();
+        let ended = |tenure: &Tenure| !tenure.grant.renew(Some(until), now) && tenure.deadline.is_none();
         self.held.iter().filter(|(_, tenure)| ended(tenure)).map(|(number, _)| *number).collect()
     }
 
@@ -168,24 +162,44 @@ impl Tenures {
         self.held.values_mut().find_map(|tenure| tenure.error.take())
     }
 
+    /// What a partition may hold of the buffer.
+    fn share(&self, settings: &LogSettings) -> Budget {
+        let owned = self.held.len().max(1);
+        let messages = if planted!("unbounded-share") { 1 << 20 } else { (settings.buffer / owned).max(1) };
+        Budget::new(messages, settings.buffer_bytes / owned)
+    }
+
+    /// How many bytes a reader may hold by itself that is opened now.
+    pub(super) fn ahead(&self, settings: &LogSettings) -> usize {
+        self.share(settings).bytes / AHEAD
+    }
+
+    /// How many bytes the reader of a tenure may hold by itself, until it is closed.
+    pub(super) fn reads_ahead(&mut self, number: u32, bytes: usize) {
+        if let Some(tenure) = self.held.get_mut(&number) {
+            tenure.ahead = bytes;
+        }
+    }
+
+    /// How many messages and bytes are held, over all partitions.
+    pub(super) fn sizes(&self) -> (usize, usize) {
+        let sizes =
+            self.held.values().map(|tenure| (tenure.ledger.unsettled() + tenure.pages.messages(), tenure.bytes()));
+        sizes.fold((0, 0), |(messages, bytes), (more, size)| (messages + more, bytes + size))
+    }
+
     /// How much a reader may bring now, if anything, and what tells it that there may be more room: a partition holds at
     /// most its share of the buffer.
     pub(super) fn room(&self, number: u32, settings: &LogSettings) -> Option<(Option<Budget>, Arc<Notify>)> {
         let tenure = self.held.get(&number)?;
-        let owned = self.held.len();
-        let share = if planted!("unbounded-share") { 1 << 20 } else { (settings.buffer / owned).max(1) };
-        let waiting: usize = tenure.pages.iter().map(ExactSizeIterator::len).sum();
-        let messages = share.saturating_sub(tenure.ledger.span() + waiting).min(settings.page);
-        let open = messages > 0 && tenure.pages.len() < PAGES && tenure.deadline.is_none();
-        let budget = open.then(|| Budget::new(messages, (settings.buffer_bytes / owned / PAGES).max(1)));
-        Some((budget, Arc::clone(&tenure.room)))
+        Some((tenure.room(self.share(settings), settings.page), Arc::clone(&tenure.room)))
     }
 
     /// Takes in a page.
-    pub(super) fn arrive(&mut self, number: u32, records: Vec<Record>) {
+    pub(super) fn arrive(&mut self, number: u32, page: Measured) {
         let Some(tenure) = self.held.get_mut(&number) else { return };
         let is_turn = tenure.pages.is_empty();
-        tenure.pages.push_back(records.into_iter());
+        tenure.pages.push(page);
         tenure.skip_settled();
         if is_turn && !tenure.pages.is_empty() {
             self.turns.push_back(number);
@@ -228,7 +242,7 @@ impl Tenures {
                 Some(false) => continue, // until it is named
             };
             if batch.is_empty() {
-                batch.reserve(tenure.pages.iter().map(ExactSizeIterator::len).sum::<usize>().min(budget.messages));
+                batch.reserve(tenure.pages.messages().min(budget.messages));
             }
             tenure.hand_out(number, budget, &mut bytes, &mut batch);
             if !tenure.pages.is_empty() && tenure.isolation.is_none() {
@@ -245,7 +259,7 @@ impl Tenures {
         settings: &LogSettings,
         now: impl Fn() -> Instant,
     ) -> Vec<Result<()>> {
-        let owned = self.held.len().max(1);
+        let share = self.share(settings);
         let mut outcomes = Vec::with_capacity(tokens.len());
         for run in tokens.chunk_by(|a, b| a.source == b.source) {
             let tenure = self.held.get_mut(&run[0].source).filter(|tenure| tenure.is_ours(&now));
@@ -254,7 +268,7 @@ impl Tenures {
                 outcomes.extend(std::iter::repeat_with(lost).take(run.len()));
                 continue;
             };
-            let was_full = tenure.ledger.span() + settings.page > settings.buffer / owned;
+            let was_full = tenure.is_nearly_full(share, settings.page);
             tenure.ledger.settle_all(run.iter().map(|token| token.entry));
             outcomes.extend(std::iter::repeat_with(|| Ok(())).take(run.len()));
             if was_full {
@@ -298,10 +312,10 @@ impl Tenures {
         self.held.iter().filter(|(_, tenure)| tenure.is_broken(&now)).map(|(number, _)| *number).collect()
     }
 
-    /// Begins a tenure anew. Returns its number, and how many claims were lost.
-    pub(super) fn begin_again(&mut self, number: u32) -> Option<(u32, usize)> {
-        let (new, lost) = self.held.remove(&number)?.again();
-        Some((self.begin(new), lost))
+    /// Begins a tenure anew. Returns its number.
+    pub(super) fn begin_again(&mut self, number: u32) -> Option<u32> {
+        let new = self.held.remove(&number)?.again();
+        Some(self.begin(new))
     }
 
     /// Since when the oldest unsettled entry waits, over all partitions.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use strait_core::{Error, Measure, Observer, Ordering};
+use strait_core::{Error, Ordering};
 use strait_kit::{
     Log, LogConsumer, LogSettings, RowStore,
     coordination::{Coordinator, CoordinatorSettings},
@@ -82,18 +82,6 @@ impl std::fmt::Debug for Handler {
     }
 }
 
-/// Counts the claims that a process lost.
-#[derive(Debug, Default)]
-struct Losses(AtomicUsize);
-
-impl Observer for Losses {
-    fn observe(&self, measure: Measure<'_>) {
-        if let Measure::ClaimsLost(count) = measure {
-            self.0.fetch_add(count, Relaxed);
-        }
-    }
-}
-
 impl Group {
     /// One with the default settings.
     pub(crate) fn new(partitions: usize, millis: u64, clock: impl Clock + 'static) -> Arc<Self> {
@@ -154,10 +142,7 @@ impl Group {
         let view: Arc<dyn Log> = Arc::new(View { stream: Arc::clone(&self.stream), wire: Arc::clone(&wire) });
         let rows: Arc<dyn RowStore> = Arc::<Wire>::clone(&wire);
         let ownership = coordinator(rows, Arc::clone(&view), self.settings.clone()).expect("sound settings");
-        let losses = Arc::new(Losses::default());
-        let mut settings = LogSettings::default();
-        settings.observer = Arc::<Losses>::clone(&losses);
-        let consumer = LogConsumer::new(view, Arc::new(ownership), settings);
+        let consumer = LogConsumer::new(view, Arc::new(ownership), LogSettings::default());
         let mut settings = ReceiverSettings::new(DeadLetter::Block);
         settings.ordering = Ordering::Key;
         settings.in_flight = 16;
@@ -173,7 +158,7 @@ impl Group {
             };
             worker.run(handle).await.expect("it closes in good order");
         });
-        Process { number, wire, losses, receiver, work }
+        Process { number, wire, receiver, work }
     }
 }
 
@@ -212,7 +197,6 @@ async fn handle(
 pub(crate) struct Process {
     pub(crate) number: usize,
     pub(crate) wire: Arc<Wire>,
-    losses: Arc<Losses>,
     receiver: Receiver,
     work: JoinHandle<()>,
 }
@@ -230,8 +214,8 @@ impl Process {
         self.work.await.expect("nothing panics");
     }
 
-    pub(crate) fn claims_lost(&self) -> usize {
-        self.losses.0.load(Relaxed)
+    pub(crate) fn claims_lost(&self) -> u64 {
+        self.receiver.health().counts.claims_lost
     }
 
     /// What the rows name this process for.

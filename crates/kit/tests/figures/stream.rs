@@ -64,7 +64,7 @@ impl Log for View {
         Ok((0..count).map(|index| Partition::new(name(index))).collect())
     }
 
-    async fn open(&self, partition: &str, start: &Start, _: u64) -> Result<Box<dyn Reader>> {
+    async fn open(&self, partition: &str, start: &Start, _: u64, _: usize) -> Result<Box<dyn Reader>> {
         let next = match start {
             Start::After(Position::Number(last)) => usize::try_from(*last).expect("it is an index") + 1,
             _ => 0,
@@ -112,6 +112,10 @@ impl Reader for Reading {
             stored_at: None,
         });
         Ok(Page::Records { records: records.collect(), lag: None, caught_up: false })
+    }
+
+    fn ahead(&self) -> usize {
+        0
     }
 
     async fn close(self: Box<Self>) -> Result<()> {

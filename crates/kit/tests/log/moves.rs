@@ -1,7 +1,11 @@
 //! Partitions that are handed over to another member.
 
+use std::sync::Arc;
+
 use strait_core::ErrorKind;
-use tokio::time::sleep;
+use strait_kit::{Change, Start};
+use strait_runtime::{DeadLetter, Meter, Receiver, ReceiverSettings};
+use tokio::time::{Instant, sleep};
 
 use crate::scene::{SECOND, Scene, receive, settle};
 
@@ -83,4 +87,39 @@ async fn a_release_that_fails_is_tried_again() {
     sleep(2 * SECOND).await;
     assert!(scene.has("release a 1"), "else it is owned by this member as long as that lives: {:?}", scene.journal());
     drop(consumer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_lost_is_counted_once() {
+    let scene = Scene::default();
+    scene.gain("a", 3, None);
+    let meter = Meter::default();
+    let consumer = scene.open(|settings| settings.observer = Arc::new(meter.clone()));
+    let mut settings = ReceiverSettings::new(DeadLetter::Block);
+    settings.meter = meter;
+    let receiver = Receiver::new(Arc::new(consumer), settings).unwrap();
+    let running = receiver.recv().await.unwrap().unwrap();
+    scene.say(Ok(Change::Lost { partition: "a".into(), epoch: 1 }));
+    running.lost().await;
+    running.ack();
+    sleep(SECOND).await;
+    assert_eq!(receiver.health().counts.claims_lost, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_is_heard_late_moves_no_end_back() {
+    let scene = Scene::default();
+    scene.store("a", 1);
+    let now = Instant::now().into_std();
+    let until = Some(now + 5 * SECOND);
+    let gained = Change::Gained { partition: "a".into(), epoch: 1, start: Start::Earliest, until, quarantine: None };
+    scene.say(Ok(gained));
+    let consumer = scene.open(|_| {});
+    let batch = receive(&consumer).await;
+    for seconds in [20, 10] {
+        scene.say(Ok(Change::Renewed { until: now + seconds * SECOND }));
+    }
+    sleep(15 * SECOND).await;
+    assert_eq!(batch[0].claim.until(), Some(now + 20 * SECOND));
+    settle(&consumer, batch).await;
 }

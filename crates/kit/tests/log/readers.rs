@@ -1,7 +1,10 @@
 //! Readers: when they are opened, closed, and opened again.
 
+use std::sync::Arc;
+
 use strait_core::{Consumer as _, ErrorKind};
 use strait_kit::Trimmed;
+use strait_runtime::{DeadLetter, Meter, Receiver, ReceiverSettings, State};
 use tokio::time::{sleep, timeout};
 
 use crate::scene::{SECOND, Scene, next, receive, settle, texts};
@@ -132,4 +135,32 @@ async fn failures_are_told_once_a_partition() {
         told.push(failed.unwrap_err().kind());
     }
     assert_eq!(told, [ErrorKind::Denied, ErrorKind::NotFound], "the newest of each");
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_is_not_up_while_a_partition_cannot_be_read() {
+    let scene = Scene::default();
+    scene.gain("a", 1, None);
+    let meter = Meter::default();
+    let consumer = scene.open(|settings| settings.observer = Arc::new(meter.clone()));
+    let mut settings = ReceiverSettings::new(DeadLetter::Block);
+    settings.meter = meter;
+    let receiver = Receiver::new(Arc::new(consumer), settings).unwrap();
+    receiver.recv().await.unwrap().unwrap().ack();
+    scene.store("b", 5);
+    scene.trim("b", 3);
+    scene.gain_in("b", 1, None);
+    for _ in 0..100 {
+        scene.append("a");
+        receiver.recv().await.unwrap().unwrap().ack();
+        sleep(SECOND).await;
+        let health = receiver.health();
+        assert_ne!(health.state, State::Up);
+        assert_eq!(health.counts.failing.get("b"), Some(&ErrorKind::NotFound));
+    }
+    scene.trim("b", 0);
+    for _ in 0..5 {
+        timeout(60 * SECOND, receiver.recv()).await.expect("it is noticed").unwrap().unwrap().ack();
+    }
+    assert_eq!(receiver.health().state, State::Up);
 }

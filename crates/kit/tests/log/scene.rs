@@ -46,6 +46,10 @@ struct State {
     /// What was named, and what was settled before.
     named: Vec<(String, Option<Position>, Suspect)>,
     measured: Vec<(String, Option<ErrorKind>)>,
+    /// How many bytes are held, as was measured last.
+    held: usize,
+    /// Whether readers hold as much by themselves as they may.
+    pushes: bool,
 }
 
 #[derive(Debug, Default)]
@@ -175,6 +179,16 @@ impl Scene {
         state.named.iter().map(plain).collect()
     }
 
+    /// How many bytes are held, as was measured last.
+    pub(crate) fn held(&self) -> usize {
+        self.state().held
+    }
+
+    /// Its readers are pushed to.
+    pub(crate) fn push(&self) {
+        self.state().pushes = true;
+    }
+
     /// How many hold on to it.
     pub(crate) fn handles(&self) -> usize {
         Arc::strong_count(&self.0)
@@ -200,13 +214,14 @@ impl Log for Scene {
         Ok(Vec::new())
     }
 
-    async fn open(&self, partition: &str, start: &Start, epoch: u64) -> Result<Box<dyn Reader>> {
+    async fn open(&self, partition: &str, start: &Start, epoch: u64, ahead: usize) -> Result<Box<dyn Reader>> {
         self.called("open", partition, &epoch.to_string()).await?;
         let next = match start {
             Start::After(position) => number(position) + 1,
             _ => 1,
         };
-        Ok(Box::new(Read { scene: self.clone(), partition: partition.to_owned(), next }))
+        let ahead = if self.state().pushes { ahead } else { 0 };
+        Ok(Box::new(Read { scene: self.clone(), partition: partition.to_owned(), next, ahead }))
     }
 
     async fn close(&self) -> Result<()> {
@@ -218,6 +233,7 @@ struct Read {
     scene: Scene,
     partition: String,
     next: u64,
+    ahead: usize,
 }
 
 #[async_trait]
@@ -246,6 +262,10 @@ impl Reader for Read {
         let records = (self.next..=end).map(record).collect();
         self.next = end + 1;
         Ok(Page::Records { records, lag: Some(Lag::Messages(last - end)), caught_up: last == end })
+    }
+
+    fn ahead(&self) -> usize {
+        self.ahead
     }
 
     async fn close(self: Box<Self>) -> Result<()> {
@@ -317,6 +337,8 @@ impl Observer for Scene {
     fn observe(&self, measure: Measure<'_>) {
         if let Measure::Reading { partition, failed } = measure {
             self.state().measured.push((partition.to_owned(), failed));
+        } else if let Measure::Held { bytes, .. } = measure {
+            self.state().held = bytes;
         }
     }
 }

@@ -229,7 +229,7 @@ impl World {
         for _ in 0..room {
             let Some((position, key, _)) = log.shards[partition].records.get(tenure.next) else { break };
             tenure.next += 1;
-            let number = tenure.ledger.record(*position);
+            let number = tenure.ledger.record(*position, 0);
             tenure.entries.push(Entry { number, position: *position, key: *key, doing: Doing::Waiting(*now) });
         }
     }

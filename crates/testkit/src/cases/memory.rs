@@ -5,7 +5,7 @@ use strait_core::Message;
 use tokio::time::{sleep, timeout};
 
 use crate::{
-    Faults, Needs, Rig,
+    Faults, Join, Needs, Rig,
     stage::{PATIENCE, Stage, key, next, secs},
 };
 
@@ -53,4 +53,30 @@ pub async fn c86_memory_is_bounded_in_bytes(rig: &dyn Rig) {
         () = stage.settled() => {}
         () = rest => {}
     }
+}
+
+/// What the engine of a log has read ahead, and what the receiver holds, have one bound between them.
+pub async fn c86_a_log_holds_its_bytes_once(rig: &dyn Rig) {
+    let (most, held, partitions) = (MIB / 4, 4 * MIB, 4);
+    let stage = Stage::with(rig, Needs { partitions, room: Some(16 * MIB), ..Needs::default() }).await;
+    if !stage.can.is_log() {
+        return; // a queue's messages are the receiver's as soon as they come
+    }
+    let payload = Bytes::from(vec![7; most - 1000]);
+    let message = |number: usize| Message::new(payload.clone()).with_key(key(&format!("k{number}")));
+    stage.send((0..60).map(message)).await;
+    let open = stage.open_as(Join::default().holding(held), |settings| settings.buffer_bytes = held).await;
+    let mut holds = 0;
+    for _ in 0..60 {
+        let delivery = next(&open).await;
+        sleep(secs(1)).await;
+        let counts = open.member.meter.counts();
+        holds = holds.max(counts.held_bytes);
+        assert!(counts.buffered_bytes <= counts.held_bytes.max(held as u64), "what is received is held");
+        delivery.ack();
+    }
+    let holds = usize::try_from(holds).unwrap();
+    assert!(holds <= held + partitions * most, "{holds} bytes are held by the engine and the receiver");
+    assert!(holds > held / 2, "{holds} bytes are few: the bound was not reached");
+    stage.settled().await;
 }

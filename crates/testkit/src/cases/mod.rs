@@ -193,6 +193,7 @@ macro_rules! each_case {
             ;
             memory:
                 c86_memory_is_bounded_in_bytes: "unbounded-store",
+                c86_a_log_holds_its_bytes_once: "delivered-bytes-not-counted",
             ;
             portability:
                 c68_what_is_declared_is_so: "second-copy-stored",

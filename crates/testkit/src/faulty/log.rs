@@ -30,13 +30,13 @@ impl Log for FaultyLog {
         self.inner.partitions().await
     }
 
-    async fn open(&self, partition: &str, start: &Start, epoch: u64) -> Result<Box<dyn Reader>> {
+    async fn open(&self, partition: &str, start: &Start, epoch: u64, ahead: usize) -> Result<Box<dyn Reader>> {
         let fault = self.faults.next(Site::Open, 1);
         if let Some(Fault::Fail(kind)) = fault {
             return Err(error(kind));
         }
         self.faults.wait(fault.as_ref()).await;
-        let inner = self.inner.open(partition, start, epoch).await?;
+        let inner = self.inner.open(partition, start, epoch, ahead).await?;
         Ok(Box::new(FaultyReader { inner, faults: self.faults.clone() }))
     }
 
@@ -59,6 +59,10 @@ impl Reader for FaultyReader {
         }
         self.faults.wait(fault.as_ref()).await; // before, so that a dropped call skips nothing
         self.inner.next(budget).await
+    }
+
+    fn ahead(&self) -> usize {
+        self.inner.ahead()
     }
 
     async fn close(self: Box<Self>) -> Result<()> {

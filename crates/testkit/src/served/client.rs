@@ -170,7 +170,7 @@ impl Log for ServedLog {
         self.describe().await.map(|(_, partitions)| partitions)
     }
 
-    async fn open(&self, partition: &str, start: &Start, epoch: u64) -> Result<Box<dyn Reader>> {
+    async fn open(&self, partition: &str, start: &Start, epoch: u64, _: usize) -> Result<Box<dyn Reader>> {
         let mut line = Some(self.dial().await?);
         let open = Ask::Open { partition: partition.to_owned(), start: start.try_into()?, epoch };
         ask(&mut line, &self.topic, open).await?;
@@ -204,6 +204,10 @@ impl Reader for ServedReader {
             Answer::Trimmed { oldest } => Ok(Page::Trimmed { oldest: oldest.map(Position::Number) }),
             _ => Err(unexpected()),
         }
+    }
+
+    fn ahead(&self) -> usize {
+        0
     }
 
     async fn close(self: Box<Self>) -> Result<()> {

@@ -120,7 +120,7 @@ async fn answer(
             Ok(Answer::Outcomes(outcomes.map(outcome).collect()))
         }
         Ask::Open { partition, start, epoch } => {
-            *reader = Some(seen().open(&partition, &start.into(), epoch).await?);
+            *reader = Some(seen().open(&partition, &start.into(), epoch, 0).await?);
             Ok(Answer::Done)
         }
         Ask::Next { messages, bytes } => {
