@@ -106,7 +106,7 @@ pub async fn weathers_a_storm(
     let in_order = from.guarantees().ordering == Ordering::Key;
     let retry = Retry::new(9, Backoff::new(SECOND / 10, SECOND));
     let mut settings = ReceiverSettings::new(DeadLetter::Block).retry(retry).in_flight(10);
-    settings.buffer = buffer;
+    (settings.buffer, settings.prefetch) = (buffer, Some(buffer));
     let receiver = Receiver::new(from, if in_order { settings.in_order() } else { settings }).expect("it is set up");
     let mut came: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     let mut order: HashMap<String, Vec<usize>> = HashMap::new();

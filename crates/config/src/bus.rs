@@ -108,6 +108,7 @@ impl Bus {
         (settings.ordering, settings.retry, settings.oversize) = (table.ordering, table.retry, table.oversize);
         (settings.in_flight, settings.buffer, settings.buffer_bytes) =
             (table.in_flight, table.buffer, table.buffer_bytes);
+        settings.prefetch = table.prefetch;
         (settings.drain, settings.meter) = (table.drain, meter.clone());
         let needs = Needs::new(table.ordering, table.buffer, table.buffer_bytes, Arc::new(meter));
         let consumer = connection.consumer(table.on.clone(), needs).await?;

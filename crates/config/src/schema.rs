@@ -45,6 +45,7 @@ pub(crate) struct ReceiverTable {
     pub(crate) ordering: Ordering,
     pub(crate) in_flight: usize,
     pub(crate) buffer: usize,
+    pub(crate) prefetch: Option<usize>,
     pub(crate) buffer_bytes: usize,
     pub(crate) retry: Retry,
     pub(crate) dead_letter: String,
@@ -169,6 +170,7 @@ impl Reader<'_> {
         if buffer < in_flight {
             fields.problem("buffer", "must be at least in_flight");
         }
+        let prefetch = fields.count_up_to("prefetch", MESSAGES);
         let buffer_bytes = fields.bytes("buffer_bytes").unwrap_or(64 << 20);
         let mut retry = fields.table("retry");
         let defaults = Retry::default();
@@ -196,6 +198,7 @@ impl Reader<'_> {
             ordering,
             in_flight,
             buffer,
+            prefetch,
             buffer_bytes,
             retry,
             dead_letter,

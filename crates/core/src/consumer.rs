@@ -81,6 +81,9 @@ pub struct Guarantees {
     pub ordering: Ordering,
     /// The largest message that may come, in bytes as by [`Message::size`].
     pub message_bytes: usize,
+    /// Whether each message has a lease of its own, as on a queue: then nobody else can work on what is held here and not
+    /// worked on. On a log a partition is held as a whole.
+    pub message_leases: bool,
     /// After how many deliveries the provider itself moves a message away, where it does.
     pub native_attempts: Option<u32>,
     /// Where what comes was sent to, as far as that can be told: the
@@ -96,6 +99,7 @@ impl Guarantees {
             source: source.into(),
             ordering: Ordering::None,
             message_bytes: usize::MAX,
+            message_leases: false,
             native_attempts: None,
             fed_by: Arc::default(),
         }
@@ -110,6 +114,12 @@ impl Guarantees {
     /// Promises that no message is larger than `bytes`.
     pub fn with_message_bytes(mut self, bytes: usize) -> Self {
         self.message_bytes = bytes;
+        self
+    }
+
+    /// Says that each message has a lease of its own.
+    pub fn with_message_leases(mut self) -> Self {
+        self.message_leases = true;
         self
     }
 

@@ -18,7 +18,8 @@ pub use failure::Failure;
 pub use json::Json;
 pub use meter::{Counts, Meter};
 pub use receiver::{
-    Batch, DeadLetter, Delivery, Entry, Health, Oversize, Receiver, ReceiverSettings, Retry, State, WeakReceiver,
+    Batch, DeadLetter, Delivery, Entry, Health, Oversize, Receiver, ReceiverSettings, Retry, Stalled, State,
+    WeakReceiver,
 };
 pub use sender::{AfterFailure, Outcome, Pending, Sender, SenderHealth, SenderSettings, TryEnqueueError};
 pub use worker::{Context, Worker};

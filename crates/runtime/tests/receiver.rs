@@ -87,6 +87,51 @@ async fn at_most_in_flight_are_out_and_at_most_the_buffer_is_held() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn no_more_are_fetched_than_are_to_wait_and_what_is_paused_does_not_count() {
+    let script = Script::default();
+    (0..6).for_each(|number| script.push(&[&format!("{}1", char::from(b'a' + number))]));
+    let mut settings = settings().in_flight(1);
+    settings.prefetch = Some(2);
+    let receiver = open(&script, settings);
+    let first = next(&receiver).await;
+    sleep(MINUTE).await;
+    assert_eq!(receiver.health().counts.buffered_messages, 3, "one that runs and two that wait");
+    first.retry_after("not yet", Duration::from_hours(1));
+    for _ in 0..5 {
+        next(&receiver).await.retry_after("not yet", Duration::from_hours(1));
+    }
+    let health = receiver.health();
+    assert_eq!((health.state, health.paused, health.longest_pause), (State::Up, 6, Duration::from_hours(1)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_keeps_a_receiver_from_working_shows_in_its_health() {
+    let script = Script::log();
+    script.push(&["a1", "b1"]);
+    let mut settings = settings().in_flight(1);
+    settings.buffer = 2;
+    let receiver = open(&script, settings);
+    next(&receiver).await.reject("not an order");
+    let health = receiver.health();
+    assert_eq!((health.state, health.paused, health.counts.stalled), (State::Degraded, 1, 1));
+    let [stalled] = &health.stalled[..] else { panic!("{:?}", health.stalled) };
+    assert_eq!((stalled.partition.as_deref(), stalled.reason.as_str()), (Some("p0"), "not an order"));
+    assert_eq!(stalled.position, 0.into());
+
+    let script = Script::default();
+    script.push(&["a1", "b1", "c1"]);
+    let mut settings = self::settings().in_flight(1);
+    settings.buffer = 2;
+    let receiver = open(&script, settings);
+    next(&receiver).await.retry_after("not yet", Duration::from_hours(1));
+    assert_eq!(receiver.health().state, State::Up);
+    next(&receiver).await.retry_after("not yet", Duration::from_hours(1));
+    let health = receiver.health();
+    assert_eq!((health.state, health.paused), (State::Degraded, 2), "nothing comes in for an hour");
+    assert!(health.stalled.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn memory_is_bounded_in_bytes() {
     let script = Script::default();
     for _ in 0..5 {
@@ -496,6 +541,7 @@ async fn settings_that_cannot_be_used_are_refused_by_name() {
     };
     assert_eq!(refused(|settings| settings.in_flight = 0), "billing: in_flight: must be at least 1");
     assert_eq!(refused(|settings| settings.buffer = 1), "billing: buffer: must be at least in_flight");
+    assert_eq!(refused(|settings| settings.prefetch = Some(0)), "billing: prefetch: must be at least 1");
     assert_eq!(refused(|settings| settings.buffer_bytes = 0), "billing: buffer_bytes: must be at least 1");
     assert_eq!(refused(|settings| settings.retry.attempts = 0), "billing: retry.attempts: must be at least 1");
     let longer = |settings: &mut ReceiverSettings| settings.retry.backoff.first = MINUTE;

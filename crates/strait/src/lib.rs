@@ -11,8 +11,8 @@ pub use strait_memory as memory;
 pub use strait_pubsub as pubsub;
 pub use strait_runtime::{
     AfterFailure, Backoff, Batch, Context, DeadLetter, Delivery, Entry, Failure, Health, Json, Meter, Outcome,
-    Oversize, Pending, Receiver, ReceiverSettings, Retry, Sender, SenderHealth, SenderSettings, State, TryEnqueueError,
-    WeakReceiver, Worker,
+    Oversize, Pending, Receiver, ReceiverSettings, Retry, Sender, SenderHealth, SenderSettings, Stalled, State,
+    TryEnqueueError, WeakReceiver, Worker,
 };
 
 #[cfg(feature = "sqs")]

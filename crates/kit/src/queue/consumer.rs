@@ -109,7 +109,7 @@ impl<Q: Queue> fmt::Debug for QueueConsumer<Q> {
 #[async_trait]
 impl<Q: Queue> Consumer for QueueConsumer<Q> {
     fn guarantees(&self) -> Guarantees {
-        self.shared.queue.guarantees()
+        self.shared.queue.guarantees().with_message_leases()
     }
 
     async fn receive(&self, budget: Budget) -> Result<Vec<Received>> {

@@ -23,8 +23,8 @@ pub(crate) struct Item {
     pub(super) failures: u32,
     /// Why it is a dead letter.
     pub(super) reason: String,
-    /// Whether it cannot go on by itself.
-    pub(super) stalled: bool,
+    /// Why it cannot go on by itself, if it cannot.
+    pub(super) stalled: Option<Box<str>>,
     /// Who waits for its settlement.
     pub(super) confirm: Option<oneshot::Sender<Result<()>>>,
 }
@@ -47,7 +47,7 @@ impl Item {
         }
         self.bytes = self.received.as_ref().map_or(0, |received| received.message.size());
         self.attempt = self.received.as_ref().map_or(0, |received| received.origin.crashes());
-        (self.lane, self.next, self.failures, self.stalled) = (None, Next::Work, 0, false);
+        (self.lane, self.next, self.failures, self.stalled) = (None, Next::Work, 0, None);
     }
 
     /// Drops the message and its claim: gives it back, unless it is settled.

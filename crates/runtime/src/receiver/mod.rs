@@ -27,7 +27,7 @@ use tokio::runtime::Handle;
 pub use batch::Batch;
 pub(crate) use delivery::lost;
 pub use delivery::{Delivery, Entry};
-pub use health::{Health, State};
+pub use health::{Health, Stalled, State};
 pub(crate) use item::{after, now};
 pub use settings::{DeadLetter, Oversize, ReceiverSettings, Retry};
 
@@ -92,7 +92,8 @@ impl Receiver {
         })?;
         let (meter, in_flight) = (settings.meter.clone(), settings.in_flight);
         let (dead_letter, oversize, drain) = (settings.dead_letter.clone(), settings.oversize, settings.drain);
-        let shared = Arc::new(Shared::new(Arc::clone(&settings.name), guarantees, Desk::new(settings)));
+        let prefetch = settings.prefetch_of(&guarantees);
+        let shared = Arc::new(Shared::new(Arc::clone(&settings.name), guarantees, Desk::new(settings, prefetch)));
         let driver = Driver {
             shared: Arc::clone(&shared),
             consumer: Arc::clone(&consumer),

@@ -16,6 +16,11 @@ pub struct ReceiverSettings {
     pub in_flight: usize,
     /// Most messages held: waiting, running, between attempts or being settled. Default: 1,024.
     pub buffer: usize,
+    /// How many messages may wait here to be handed out before no more are asked for; up to twice as many do where others
+    /// get ready meanwhile. Messages that wait for one before them of their key, or for their next attempt, do not count.
+    /// At least 1. Default: as many as are [`in_flight`](Self::in_flight) where each message has a lease of its own, as on
+    /// a queue, since what waits here nobody else can work on; on a log no other limit than `buffer`.
+    pub prefetch: Option<usize>,
     /// Most bytes held, exceeded by at most one message. Default: 64 MiB.
     pub buffer_bytes: usize,
     /// What happens to a message whose attempt failed.
@@ -88,6 +93,7 @@ impl ReceiverSettings {
             ordering: Ordering::None,
             in_flight: 64,
             buffer: 1024,
+            prefetch: None,
             buffer_bytes: 64 << 20,
             retry: Retry::default(),
             dead_letter,
@@ -122,6 +128,13 @@ impl ReceiverSettings {
         self
     }
 
+    /// How many messages may wait to be handed out, of a consumer like this.
+    pub(super) fn prefetch_of(&self, guarantees: &Guarantees) -> usize {
+        let by_default =
+            if guarantees.message_leases && !planted!("all-is-prefetched") { self.in_flight } else { usize::MAX };
+        self.prefetch.unwrap_or(by_default)
+    }
+
     /// Checks every field, and what was asked for against what the provider promises.
     pub(super) fn check(&self, guarantees: &Guarantees) -> Result<()> {
         let refuse = |kind, text: String| Err(Error::new(kind, format!("{}: {text}", self.name)));
@@ -131,6 +144,9 @@ impl ReceiverSettings {
         }
         if self.buffer < self.in_flight {
             return wrong("buffer", "must be at least in_flight");
+        }
+        if self.prefetch == Some(0) {
+            return wrong("prefetch", "must be at least 1");
         }
         if self.buffer_bytes == 0 {
             return wrong("buffer_bytes", "must be at least 1");

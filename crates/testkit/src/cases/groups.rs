@@ -1,6 +1,9 @@
 //! Groups, where they start, and where they go on.
 
-use std::time::SystemTime;
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    time::SystemTime,
+};
 
 use strait_core::{ErrorKind, Position};
 use strait_kit::Start;
@@ -59,6 +62,36 @@ pub async fn c46_groups_get_all_and_members_share(rig: &dyn Rig) {
     for group in TWO {
         assert_eq!(stage.channel.left(group).await, 0);
     }
+}
+
+/// Members that work on one message at a time share what a queue holds: none of them keeps a supply of its own.
+pub async fn c46_idle_members_have_work_where_messages_are_leased(rig: &dyn Rig) {
+    let stage = Stage::new(rig).await;
+    send(&stage, 0..60).await;
+    stage.holds(60).await;
+    let member = || stage.open_with(|settings| settings.in_flight = 1);
+    let members = [member().await, member().await, member().await];
+    let left = AtomicUsize::new(60);
+    let work = async |open: &Open| {
+        let mut done = Vec::new();
+        while left.load(Relaxed) > 0 {
+            let Ok(delivery) = timeout(millis(500), open.recv()).await else { continue };
+            let delivery = delivery.unwrap().unwrap();
+            sleep(millis(100)).await;
+            done.push(text(delivery.message()));
+            delivery.ack_confirmed().await.unwrap();
+            left.fetch_sub(1, Relaxed);
+        }
+        done
+    };
+    let [one, two, three] = &members;
+    let (one, two, three) = tokio::join!(work(one), work(two), work(three));
+    let shares = [one.len(), two.len(), three.len()];
+    assert!(stage.can.is_log() || shares.iter().all(|share| *share >= 10), "{shares:?}");
+    let mut all = [one, two, three].concat();
+    all.sort();
+    assert_eq!(all, names(0..60));
+    stage.settled().await;
 }
 
 /// What happens in a group does not show in another: failures, crashes, progress.

@@ -173,6 +173,7 @@ macro_rules! each_case {
             ;
             groups:
                 c46_groups_get_all_and_members_share: "groups-mixed-up",
+                c46_idle_members_have_work_where_messages_are_leased: "all-is-prefetched",
                 c47_groups_are_kept_apart: "groups-mixed-up",
                 c48_a_new_group_starts_where_it_asks_to: "latest-for-known-group",
                 c48_an_expired_place_is_an_error: "trimmed-place-skipped",

@@ -16,6 +16,7 @@ pub async fn c68_what_is_declared_is_so(rig: &dyn Rig) {
     let open = stage.open().await;
     let guarantees = open.guarantees();
     assert_eq!(guarantees.ordering, can.ordering);
+    assert_eq!(guarantees.message_leases, !can.is_log());
     assert_eq!(guarantees.message_bytes, stage.channel.producer().limits().message_bytes);
     assert!(!guarantees.provider.is_empty() && !guarantees.source.is_empty());
     if !can.is_ordered() {

@@ -215,7 +215,10 @@ pub async fn c07_a_close_gives_back_all_of_a_full_buffer(rig: &dyn Rig) {
     let faults = Faults::scripted();
     stage.send((0..count).map(|number| message(&format!("k{number}-"), number))).await;
     stage.holds(count).await;
-    let open = stage.open_as(Join::with(&faults), |settings| (settings.in_flight, settings.buffer) = (4, count)).await;
+    let open = stage.open_as(Join::with(&faults), |settings| {
+        (settings.in_flight, settings.buffer, settings.prefetch) = (4, count, Some(count));
+    });
+    let open = open.await;
     let running = [next(&open).await, next(&open).await, next(&open).await, next(&open).await];
     until("all are in hand", || open.health().counts.buffered_messages == count as u64).await;
     faults.always(Site::Release, Fault::Delay(millis(700)));

@@ -49,7 +49,8 @@ impl Desk {
         // What is stalled would hold the close for nothing.
         let planted = planted!("stalled-holds-close");
         for item in self.take_paused(|item| {
-            item.next == Next::Work && of_a_queue(item) || item.stalled && item.next != Next::Settle && !planted
+            item.next == Next::Work && of_a_queue(item)
+                || item.stalled.is_some() && item.next != Next::Settle && !planted
         }) {
             self.leave(item);
         }
@@ -131,7 +132,7 @@ impl Desk {
         }
         self.held -= 1;
         self.bytes -= item.bytes;
-        if mem::take(&mut item.stalled) {
+        if item.stalled.take().is_some() {
             self.stalled -= 1;
             self.settings.meter.observe(Measure::Stalled(self.stalled));
         }

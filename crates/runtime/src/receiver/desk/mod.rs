@@ -1,5 +1,6 @@
 mod leaving;
 mod settling;
+mod showing;
 
 use std::{
     cell::LazyCell,
@@ -30,6 +31,10 @@ use crate::{Failure, failure::Then};
 #[derive(Debug)]
 pub(super) struct Desk {
     settings: ReceiverSettings,
+    /// How many messages may wait to be handed out before no more are asked for.
+    prefetch: usize,
+    /// How many of those that were asked for did not come yet.
+    owed: usize,
     /// How many messages arrived and did not leave, and their bytes.
     held: usize,
     bytes: usize,
@@ -75,9 +80,12 @@ enum Phase {
 }
 
 impl Desk {
-    pub(super) fn new(settings: ReceiverSettings) -> Self {
+    /// One of which `prefetch` messages may wait to be handed out.
+    pub(super) fn new(settings: ReceiverSettings, prefetch: usize) -> Self {
         Self {
             settings,
+            prefetch,
+            owed: 0,
             held: 0,
             bytes: 0,
             running: 0,
@@ -100,14 +108,21 @@ impl Desk {
         }
     }
 
-    /// How much more fits, if anything does.
-    pub(super) fn budget(&self) -> Option<Budget> {
-        let messages = self.settings.buffer.saturating_sub(self.held);
+    /// How much more fits, if anything does. It is never less than what was asked for and has not come: a poll that is
+    /// under way is to be answered before its leases run out.
+    pub(super) fn budget(&mut self) -> Option<Budget> {
+        let room = self.settings.buffer.saturating_sub(self.held);
+        let messages = self.prefetch.saturating_sub(self.ready.len()).max(self.owed).min(room);
+        self.owed = messages;
         let bytes = self.settings.buffer_bytes.saturating_sub(self.bytes);
         if planted!("unbounded-buffer") {
             return self.is_open().then_some(Budget::new(1 << 20, 1 << 40));
         }
         (self.is_open() && messages > 0 && bytes > 0).then_some(Budget::new(messages, bytes))
+    }
+
+    fn is_full(&self) -> bool {
+        self.held >= self.settings.buffer || self.bytes >= self.settings.buffer_bytes
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -136,6 +151,7 @@ impl Desk {
             }
             return;
         }
+        self.owed = self.owed.saturating_sub(batch.len());
         self.settings.meter.observe(Measure::Received(batch.len()));
         self.partitioned |= batch.first().is_some_and(|received| received.claim.partition().is_some());
         let ordered = self.settings.ordering == Ordering::Key && !planted!("no-lanes");
@@ -269,8 +285,7 @@ impl Desk {
         let last = item.attempt >= self.settings.retry.attempts && !planted!("retries-for-ever");
         if failure.then == Then::Reject || last {
             item.reason = failure.reason;
-            self.doom(item);
-            return true;
+            return self.doom(item);
         }
         if !self.goes_on(&item) {
             self.leave(item);
@@ -324,8 +339,8 @@ impl Desk {
         self.paused.insert((after(pause), self.pauses), item);
     }
 
-    /// Ends the attempts at a message, as policy says.
-    fn doom(&mut self, mut item: Box<Item>) {
+    /// Ends the attempts at a message, as policy says. Returns whether it is still held here.
+    fn doom(&mut self, mut item: Box<Item>) -> bool {
         match self.settings.dead_letter {
             DeadLetter::Channel(_) => self.doomed.push(item),
             DeadLetter::Discard => {
@@ -336,7 +351,10 @@ impl Desk {
                 self.settings.meter.observe(Measure::DeadLettered);
                 self.over.push(item);
             }
-            DeadLetter::Block if !self.is_open() && !planted!("blocked-holds-close") => self.leave(item),
+            DeadLetter::Block if !self.is_open() && !planted!("blocked-holds-close") => {
+                self.leave(item);
+                return false;
+            }
             DeadLetter::Block => {
                 let reason = mem::take(&mut item.reason);
                 self.stall(&mut item, &reason);
@@ -344,10 +362,11 @@ impl Desk {
                 self.pause(item, Next::Work, pause);
             }
         }
+        true
     }
 
     fn stall(&mut self, item: &mut Item, reason: &dyn Display) {
-        if !mem::replace(&mut item.stalled, true) {
+        if item.stalled.replace(reason.to_string().into()).is_none() {
             self.stalled += 1;
             self.settings.meter.observe(Measure::Stalled(self.stalled));
             tracing::warn!(
