@@ -94,6 +94,7 @@ async fn store(producer: &dyn Producer, messages: &impl Fn(usize) -> Message, fi
 async fn receive(case: Strait, consumer: Arc<dyn Consumer>, clock: Arc<Clock>) {
     let in_flight = if case.taking == Taking::Pool { 4 } else { 256 };
     let mut settings = ReceiverSettings::new(DeadLetter::Block).in_flight(in_flight);
+    settings.prefetch = Some(settings.buffer); // nobody else is to have a share
     if case.keyed {
         settings = settings.in_order();
     }

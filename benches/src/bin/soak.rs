@@ -201,6 +201,7 @@ impl Load {
         let mut settings = ReceiverSettings::new(DeadLetter::Channel(buried.clone())).in_order();
         settings.retry = Retry::new(ATTEMPTS, Backoff::new(Duration::from_millis(1), Duration::from_millis(4)));
         settings.oversize = Oversize::Truncate;
+        settings.prefetch = Some(settings.buffer); // as much is to be in hand as ever will be
         let receiver = Receiver::new(consumer, settings)?;
         let mourner = Receiver::new(graveyard, ReceiverSettings::new(DeadLetter::Discard))?;
 

@@ -17,7 +17,9 @@ const OPEN: usize = 1000;
 pub(crate) async fn work(client: Client, gauge: Arc<Gauge>) -> Result<()> {
     let queue = SqsQueue::open(&client, QUEUE, SqsOptions::default()).await?;
     let consumer = Arc::new(queue.consumer(QueueSettings::default()));
-    let receiver = Receiver::new(consumer, ReceiverSettings::new(DeadLetter::Block))?;
+    let mut settings = ReceiverSettings::new(DeadLetter::Block);
+    settings.prefetch = Some(settings.buffer); // nobody else is to have a share
+    let receiver = Receiver::new(consumer, settings)?;
     let worker = Worker::new(receiver).stop_on(gauge.done.clone());
     let handler = move |delivery: strait_runtime::Delivery, _| {
         black_box(delivery.message().payload.len());
