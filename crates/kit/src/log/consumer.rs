@@ -18,7 +18,8 @@ use crate::answers;
 ///
 /// Each partition has a reader of its own and an equal share of the buffer, so that one that fails or is not settled
 /// keeps no other from being read. A claim that is dropped unsettled has its partition read again from the watermark,
-/// within a second. Dropped without [`close`](Consumer::close), it stops, and its partitions go to others after a crash.
+/// within a second. A [`close`](Consumer::close) that is dropped goes on until the consumer is dropped, and may be called
+/// again. Dropped before it is closed, the consumer stops, and its partitions go to others as after a crash.
 #[derive(Debug)]
 pub struct LogConsumer {
     shared: Arc<Shared>,

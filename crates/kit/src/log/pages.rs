@@ -83,17 +83,11 @@ impl Pages {
 
     /// Hands so many records of the first page, and how many bytes each has, to `each`.
     pub(super) fn hand(&mut self, count: usize, mut each: impl FnMut(Record, usize)) {
-        for _ in 0..count {
-            let Some((record, bytes)) = self.next() else { return };
+        let Some(page) = self.waiting.front_mut() else { return };
+        for (record, bytes) in page.records.by_ref().take(count).zip(page.sizes.by_ref()) {
+            self.messages -= 1;
+            self.bytes -= bytes;
             each(record, bytes);
         }
-    }
-
-    fn next(&mut self) -> Option<(Record, usize)> {
-        let page = self.waiting.front_mut()?;
-        let (record, bytes) = (page.records.next()?, page.sizes.next()?);
-        self.messages -= 1;
-        self.bytes -= bytes;
-        Some((record, bytes))
     }
 }

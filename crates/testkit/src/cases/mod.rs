@@ -162,6 +162,7 @@ macro_rules! each_case {
             ;
             moves:
                 c52_a_share_for_everybody: "everything-to-the-first",
+                c54_a_partition_whose_reader_is_cut_off_is_lost: "cut-off-reader-opened-again",
                 c58_more_than_a_thousand_partitions: "first-thousand-partitions",
                 c78_a_planned_move_duplicates_nothing: "cut-ignored",
                 c78_a_planned_move_waits_for_its_commit: "released-without-its-commit",

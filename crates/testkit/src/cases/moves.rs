@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     Fault, Faults, Join, Needs, Rig, Site,
-    stage::{Open, Stage, message, next, receive, secs, text},
+    stage::{Open, PATIENCE, Stage, expect, message, next, receive, secs, text},
 };
 
 /// A planned move, with messages settled above one that waits: nothing is worked on twice, and nothing is lost.
@@ -77,6 +77,25 @@ pub async fn c78_a_planned_move_waits_for_its_commit(rig: &dyn Rig) {
     };
     let again = timeout(stage.can.watch(secs(60)), again).await;
     assert!(again.is_err(), "{:?} comes again", again.map(|again| text(again.message())));
+    stage.settled().await;
+}
+
+/// A reader that the provider cut off, because another owner reads: what is in hand is lost, and comes again.
+pub async fn c54_a_partition_whose_reader_is_cut_off_is_lost(rig: &dyn Rig) {
+    let stage = Stage::with(rig, Needs { partitions: 1, ..Needs::default() }).await;
+    if !stage.can.is_log() {
+        return; // nothing is read by somebody alone
+    }
+    let faults = Faults::scripted();
+    let open = stage.open_as(Join::with(&faults), |settings| settings.in_flight = 1).await;
+    stage.send([message("a", 1), message("a", 2)]).await;
+    let cut_off = next(&open).await;
+    faults.script(Site::Read, [Some(Fault::Fail(ErrorKind::Lost))]);
+    timeout(PATIENCE, cut_off.lost()).await.expect("it is told");
+    cut_off.ack(); // of no effect
+    for text in ["a1", "a2"] {
+        expect(&open, text).await.ack();
+    }
     stage.settled().await;
 }
 
