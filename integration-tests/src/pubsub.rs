@@ -119,6 +119,7 @@ impl Rig for PubSubRig {
     fn capabilities(&self) -> Capabilities {
         let can = Capabilities::new(Shape::Queue, LEASE).with_longest(LONGEST).without_bounds();
         let can = if self.counts() { can } else { can.without_counts() };
+        let can = if self.exactly_once { can } else { can.with_repeats() };
         // The emulator does not seek where there is order.
         if self.ordered { can.in_order() } else { can.with_starts(Starts::Times) }
     }

@@ -93,9 +93,7 @@ impl SqsRig {
 impl Rig for SqsRig {
     fn capabilities(&self) -> Capabilities {
         let mut can = Capabilities::new(Shape::Queue, LEASE).with_longest(LONGEST).without_bounds();
-        if self.fifo {
-            can = can.in_order().with_dedup(WINDOW);
-        }
+        can = if self.fifo { can.in_order().with_dedup(WINDOW) } else { can.with_repeats() };
         if self.topic { can.with_receipts_apart() } else { can }
     }
 

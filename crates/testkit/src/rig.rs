@@ -98,6 +98,8 @@ pub struct Capabilities {
     pub counts: bool,
     /// Whether it can be full: then it keeps to [`Needs::room`].
     pub bounded: bool,
+    /// Whether the service may deliver a message again for no reason that anybody gave it.
+    pub repeats: bool,
 }
 
 impl Capabilities {
@@ -115,6 +117,7 @@ impl Capabilities {
             receipts: true,
             counts: matches!(shape, Shape::Queue),
             bounded: true,
+            repeats: false,
         }
     }
 
@@ -168,6 +171,12 @@ impl Capabilities {
     /// Is never full.
     pub const fn without_bounds(mut self) -> Self {
         self.bounded = false;
+        self
+    }
+
+    /// May deliver a message again for no reason.
+    pub const fn with_repeats(mut self) -> Self {
+        self.repeats = true;
         self
     }
 

@@ -6,7 +6,7 @@ use strait_core::{Budget, Consumer, ErrorKind, Key, Message, Producer, Received,
 use strait_runtime::{
     Backoff, DeadLetter, Delivery, Outcome, Receiver, ReceiverSettings, Retry, Sender, SenderSettings,
 };
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::{Capabilities, Channel, Faults, FaultyProducer, GROUP, Join, Member, Needs, Rig};
 
@@ -183,6 +183,22 @@ pub(crate) async fn take_sorted(receiver: &Receiver, count: usize) -> Vec<String
     taken
 }
 
+/// Receives until each of so many messages came, acknowledges all, and says what they were, sorted. Where a service may
+/// repeat a message, a copy counts for nothing.
+pub(crate) async fn take_each(can: &Capabilities, receiver: &Receiver, count: usize) -> Vec<String> {
+    let mut taken = Vec::with_capacity(count);
+    while taken.len() < count {
+        let delivery = next(receiver).await;
+        let text = text(delivery.message());
+        delivery.ack();
+        if !can.repeats || !taken.contains(&text) {
+            taken.push(text);
+        }
+    }
+    taken.sort();
+    taken
+}
+
 /// Nothing comes for so long.
 pub(crate) async fn nothing(receiver: &Receiver, pause: Duration) {
     if let Ok(delivery) = timeout(pause, receiver.recv()).await {
@@ -202,6 +218,17 @@ pub async fn first(consumer: &dyn Consumer, budget: Budget) -> Result<Vec<Receiv
         if !batch.is_empty() {
             return Ok(batch);
         }
+    }
+}
+
+/// Nothing comes for so long, but for copies of `known` where a service may repeat a message.
+pub(crate) async fn nothing_new(can: &Capabilities, receiver: &Receiver, pause: Duration, known: &[String]) {
+    let end = Instant::now() + pause;
+    while let Ok(delivery) = timeout_at(end, receiver.recv()).await {
+        let delivery = delivery.unwrap().expect("the receiver is open");
+        let text = text(delivery.message());
+        assert!(can.repeats && known.contains(&text), "nothing is to come within {pause:?}, and {text} does");
+        delivery.ack();
     }
 }
 

@@ -13,12 +13,12 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     Fault, Faults, FaultyConsumer, Needs, Rig, Site,
     stage::{
-        PATIENCE, Stage, expect, key, message, messages, next, nothing, receive, refused, secs, take, take_sorted,
-        text, until,
+        PATIENCE, Stage, expect, key, message, messages, next, nothing, nothing_new, receive, refused, secs, take,
+        take_each, text, until,
     },
 };
 
-/// In calm conditions everything that was sent comes, once.
+/// In calm conditions everything that was sent comes, once: or more often where the service itself may repeat it.
 pub async fn c28_everything_comes_once(rig: &dyn Rig) {
     let stage = Stage::new(rig).await;
     let open = stage.open().await;
@@ -26,10 +26,11 @@ pub async fn c28_everything_comes_once(rig: &dyn Rig) {
     let mut sent: Vec<_> = all.iter().map(text).collect();
     sent.sort();
     stage.send(all).await;
-    assert_eq!(take_sorted(&open, 600).await, sent);
-    nothing(&open, stage.can.lease * 2).await;
+    assert_eq!(take_each(&stage.can, &open, 600).await, sent);
+    nothing_new(&stage.can, &open, stage.can.lease * 2, &sent).await;
     let counts = open.member.meter.counts();
-    assert_eq!((counts.received, counts.settled), (600, 600));
+    assert!(counts.received == 600 || (stage.can.repeats && counts.received > 600), "{counts:?}");
+    assert_eq!(counts.settled, counts.received);
     stage.settled().await;
 }
 
