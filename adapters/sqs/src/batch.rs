@@ -2,7 +2,7 @@
 
 use strait_core::{Error, ErrorKind, Message, Receipt, Result};
 
-use crate::error;
+use crate::error::Call;
 
 /// Most entries of one request.
 pub(crate) const ENTRIES: usize = 10;
@@ -11,13 +11,36 @@ pub(crate) const ENTRIES: usize = 10;
 pub(crate) struct Failed<'a> {
     pub(crate) id: &'a str,
     pub(crate) code: &'a str,
+    /// What it says of it.
+    pub(crate) sentence: Option<&'a str>,
+    /// Whether it is the sender's fault: then it was not done.
+    pub(crate) refused: bool,
+}
+
+impl<'a> From<&'a aws_sdk_sqs::types::BatchResultErrorEntry> for Failed<'a> {
+    fn from(entry: &'a aws_sdk_sqs::types::BatchResultErrorEntry) -> Self {
+        Self { id: entry.id(), code: entry.code(), sentence: entry.message(), refused: entry.sender_fault() }
+    }
+}
+
+impl<'a> From<&'a aws_sdk_sns::types::BatchResultErrorEntry> for Failed<'a> {
+    fn from(entry: &'a aws_sdk_sns::types::BatchResultErrorEntry) -> Self {
+        Self { id: entry.id(), code: entry.code(), sentence: entry.message(), refused: entry.sender_fault() }
+    }
+}
+
+impl Failed<'_> {
+    /// The status that a call has which fails so.
+    fn status(&self) -> u16 {
+        if self.refused { 400 } else { 500 }
+    }
 }
 
 /// Brings the outcomes of a batch in its order. Entries are called `0`, `1` and so on.
 ///
 /// A response that has not exactly one outcome for each entry confirms none: who knows what else it has wrong.
 pub(crate) fn outcomes<'a, T>(
-    what: &str,
+    call: &Call,
     entries: usize,
     done: impl IntoIterator<Item = (&'a str, T)>,
     failed: impl IntoIterator<Item = Failed<'a>>,
@@ -25,7 +48,8 @@ pub(crate) fn outcomes<'a, T>(
     let mut outcomes: Vec<Option<Result<T>>> = Vec::new();
     outcomes.resize_with(entries, || None);
     let done = done.into_iter().map(|(id, value)| (id, Ok(value)));
-    let failed = failed.into_iter().map(|entry| (entry.id, Err(error::of_code(what, entry.code, 0))));
+    let error = |entry: &Failed<'_>| call.refused(entry.code, entry.sentence, entry.status());
+    let failed = failed.into_iter().map(|entry| (entry.id, Err(error(&entry))));
     let mut legal = true;
     for (id, outcome) in done.chain(failed) {
         match id.parse().ok().and_then(|index: usize| outcomes.get_mut(index)) {
@@ -34,11 +58,11 @@ pub(crate) fn outcomes<'a, T>(
         }
     }
     let all: Option<Vec<_>> = outcomes.into_iter().collect();
-    all.filter(|_| legal).unwrap_or_else(|| failures(entries, &unbelievable(what)))
+    all.filter(|_| legal).unwrap_or_else(|| failures(entries, &unbelievable(call)))
 }
 
-fn unbelievable(what: &str) -> Error {
-    error::unavailable(format!("{what}: the answer does not have one outcome for each entry")).into_ambiguous()
+fn unbelievable(call: &Call) -> Error {
+    call.error(ErrorKind::Unavailable, "the answer does not have one outcome for each entry").into_ambiguous()
 }
 
 /// Sends what can be carried, as entries that `entry` makes; their ids are numbers, from 0 on, within the request.
@@ -62,8 +86,8 @@ pub(crate) async fn send<E>(
 }
 
 /// What a producer says that is closed.
-pub(crate) fn closed<T>(entries: usize, what: &str) -> Vec<Result<T>> {
-    failures(entries, &Error::new(ErrorKind::Closed, format!("{what}: it is closed")))
+pub(crate) fn closed<T>(entries: usize, call: &Call) -> Vec<Result<T>> {
+    failures(entries, &call.error(ErrorKind::Closed, "it is closed"))
 }
 
 /// The same failure for each entry.
@@ -74,10 +98,11 @@ pub(crate) fn failures<T>(entries: usize, error: &Error) -> Vec<Result<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::tests::sending;
 
     fn of(done: &[&'static str], failed: &[&'static str]) -> Vec<Result<&'static str>> {
-        let failed = failed.iter().map(|id| Failed { id, code: "ThrottlingException" });
-        outcomes("sqs: cannot send", 5, done.iter().map(|id| (*id, *id)), failed)
+        let failed = failed.iter().map(|id| Failed { id, code: "ThrottlingException", sentence: None, refused: true });
+        outcomes(&sending(), 5, done.iter().map(|id| (*id, *id)), failed)
     }
 
     #[test]
@@ -111,5 +136,16 @@ mod tests {
             assert_eq!(outcomes.len(), 5);
             assert!(outcomes.into_iter().all(|outcome| outcome.is_err_and(|error| error.is_ambiguous())));
         }
+    }
+
+    #[test]
+    fn what_is_the_senders_fault_was_not_done() {
+        let of = |refused| {
+            let failed = Failed { id: "0", code: "SomethingNew", sentence: Some("hunter2"), refused };
+            outcomes::<()>(&sending(), 1, [], [failed]).remove(0).unwrap_err()
+        };
+        assert_eq!((of(true).kind(), of(true).is_ambiguous()), (ErrorKind::Other, false));
+        assert_eq!((of(false).kind(), of(false).is_ambiguous()), (ErrorKind::Unavailable, true));
+        assert!(!format!("{:?}", of(true)).contains("hunter2"));
     }
 }

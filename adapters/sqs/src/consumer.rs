@@ -16,7 +16,8 @@ use crate::{
     Client,
     attempts::Attempts,
     batch::{self, ENTRIES, Failed},
-    codec, error,
+    codec,
+    error::Call,
     queue::Place,
 };
 
@@ -51,24 +52,28 @@ impl Default for SqsOptions {
 
 impl SqsOptions {
     pub(crate) fn lease(&self) -> Duration {
-        self.lease.unwrap_or_else(|| Duration::from_mins(1).max(3 * self.wait))
+        self.lease.unwrap_or_else(|| Duration::from_mins(1).max(self.wait.saturating_mul(3)))
     }
 
     /// Which field cannot be used, and why.
-    pub(crate) fn check(&self) -> Result<(), (&'static str, &'static str)> {
+    pub(crate) fn check(&self) -> Result<(), (&'static str, String)> {
         let whole = |duration: Duration| duration.subsec_nanos() == 0;
-        let lease = self.lease();
-        if !whole(self.wait) || self.wait > WAIT {
-            return Err(("wait", "must be whole seconds, at most 20"));
+        let (lease, wait) = (self.lease(), self.wait);
+        if !whole(wait) || wait > WAIT {
+            return Err(("wait", "must be whole seconds, at most 20".to_owned()));
         }
         if !whole(lease) || lease.is_zero() || lease > VISIBILITY {
-            return Err(("lease", "must be whole seconds, at least one and at most 12 h"));
+            return Err(("lease", "must be whole seconds, at least one and at most 12 h".to_owned()));
         }
-        if lease < 2 * self.wait {
-            return Err(("lease", "must be at least twice as long as wait"));
+        if lease < 2 * wait {
+            let seconds = wait.as_secs();
+            let rule =
+                format!("must be at least twice as long as wait, which is {seconds}s: at least {}s", 2 * seconds);
+            return Err(("lease", rule));
         }
-        if self.longest.is_some_and(|longest| longest + lease > VISIBILITY) {
-            return Err(("longest", "and the lease must be at most 12 h together"));
+        if self.longest.is_some_and(|longest| longest.saturating_add(lease) > VISIBILITY) {
+            let rule = format!("and the lease, which is {}s, must be at most 12 h together", lease.as_secs());
+            return Err(("longest", rule));
         }
         Ok(())
     }
@@ -84,6 +89,27 @@ pub struct SqsQueue {
     place: Place,
     options: SqsOptions,
     attempts: Attempts,
+    calls: Calls,
+}
+
+/// What errors tell of each call.
+struct Calls {
+    receive: Call,
+    delete: Call,
+    extend: Call,
+    release: Call,
+}
+
+impl Calls {
+    fn of(place: &Place) -> Self {
+        let hide = "sqs:ChangeMessageVisibility";
+        Self {
+            receive: place.call("receive from", "sqs:ReceiveMessage"),
+            delete: place.call("settle on", "sqs:DeleteMessage"),
+            extend: place.call("extend leases on", hide),
+            release: place.call("release to", hide),
+        }
+    }
 }
 
 /// A receipt handle, as it came: it is long, and not to be copied before it is used. Never shown: whoever has it can
@@ -98,7 +124,8 @@ impl fmt::Debug for Receipt {
 }
 
 impl SqsQueue {
-    /// Opens a queue by its name or its URL.
+    /// Opens a queue by its name, its URL or its ARN. What has a region of its own is called and signed for there.
+    /// Cancel-safe.
     ///
     /// # Errors
     ///
@@ -109,7 +136,8 @@ impl SqsQueue {
             return Err(Error::new(ErrorKind::Config, format!("sqs: {field}: {rule}")));
         }
         let place = Place::find(client, queue).await?;
-        Ok(Self { client: client.clone(), place, options, attempts: Attempts::new(options.lease()) })
+        let (attempts, calls) = (Attempts::new(options.lease()), Calls::of(&place));
+        Ok(Self { client: client.clone(), place, options, attempts, calls })
     }
 
     /// Consumes it. Must be called inside a Tokio runtime. Of the settings, the adapter sets those of polls.
@@ -127,17 +155,18 @@ impl SqsQueue {
         settings
     }
 
+    /// Whether messages of a group come in order: a receiver without order gives that away.
+    pub(crate) fn keeps_order(&self) -> bool {
+        self.place.fifo
+    }
+
     /// The clients beneath.
     pub fn client(&self) -> &Client {
         &self.client
     }
 
-    fn what(&self, cannot: &str) -> String {
-        format!("sqs: cannot {cannot} {:?}", self.place.name)
-    }
-
     /// Changes how long messages stay invisible from now on.
-    async fn hide(&self, what: &str, handles: &[Receipt], time: Duration) -> Vec<Result<()>> {
+    async fn hide(&self, call: &Call, handles: &[Receipt], time: Duration) -> Vec<Result<()>> {
         let entry = |(index, handle): (usize, &Receipt)| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(index.to_string())
@@ -147,20 +176,19 @@ impl SqsQueue {
                 .expect("it has an id and a handle")
         };
         let entries = handles.iter().enumerate().map(entry).collect();
-        let request = self.client.sqs().change_message_visibility_batch().queue_url(&self.place.url);
+        let request = self.place.client.change_message_visibility_batch().queue_url(&self.place.url);
         let outcomes = match request.set_entries(Some(entries)).send().await {
             Ok(reply) => {
                 let done = reply.successful().iter().map(|entry| (entry.id(), ()));
-                let failed = reply.failed().iter().map(|entry| Failed { id: entry.id(), code: entry.code() });
-                batch::outcomes(what, handles.len(), done, failed)
+                batch::outcomes(call, handles.len(), done, reply.failed().iter().map(Failed::from))
             }
-            Err(error) => batch::failures(handles.len(), &error::of(what, &error)),
+            Err(error) => batch::failures(handles.len(), &call.failed(&error)),
         };
         outcomes.into_iter().map(|outcome| outcome.map_err(gone)).collect()
     }
 
     async fn delete_some(&self, handles: &[Receipt]) -> Vec<Result<()>> {
-        let what = self.what("settle on");
+        let call = &self.calls.delete;
         let entry = |(index, handle): (usize, &Receipt)| {
             DeleteMessageBatchRequestEntry::builder()
                 .id(index.to_string())
@@ -169,14 +197,13 @@ impl SqsQueue {
                 .expect("it has an id and a handle")
         };
         let entries = handles.iter().enumerate().map(entry).collect();
-        let request = self.client.sqs().delete_message_batch().queue_url(&self.place.url);
+        let request = self.place.client.delete_message_batch().queue_url(&self.place.url);
         let outcomes = match request.set_entries(Some(entries)).send().await {
             Ok(reply) => {
                 let done = reply.successful().iter().map(|entry| (entry.id(), ()));
-                let failed = reply.failed().iter().map(|entry| Failed { id: entry.id(), code: entry.code() });
-                batch::outcomes(&what, handles.len(), done, failed)
+                batch::outcomes(call, handles.len(), done, reply.failed().iter().map(Failed::from))
             }
-            Err(error) => batch::failures(handles.len(), &error::of(&what, &error)),
+            Err(error) => batch::failures(handles.len(), &call.failed(&error)),
         };
         outcomes.into_iter().map(|outcome| outcome.map_err(gone)).collect()
     }
@@ -246,7 +273,7 @@ impl Queue for SqsQueue {
             MessageSystemAttributeName::SentTimestamp,
             MessageSystemAttributeName::MessageGroupId,
         ];
-        let request = self.client.sqs().receive_message().queue_url(&self.place.url);
+        let request = self.place.client.receive_message().queue_url(&self.place.url);
         let request = request
             .max_number_of_messages(i32::try_from(most).unwrap_or(1))
             .wait_time_seconds(seconds(wait))
@@ -255,7 +282,7 @@ impl Queue for SqsQueue {
             .set_message_system_attribute_names(Some(system.to_vec()))
             .set_receive_request_attempt_id(attempt.as_ref().map(|attempt| attempt.id().to_owned()));
         let reply = request.customize().config_override(self.client.waiting(wait, self.options.lease())).send().await;
-        let reply = reply.map_err(|error| error::of(&self.what("receive from"), &error));
+        let reply = reply.map_err(|error| self.calls.receive.failed(&error));
         if let Some(attempt) = attempt {
             attempt.end(&reply);
         }
@@ -268,22 +295,38 @@ impl Queue for SqsQueue {
     }
 
     async fn extend(&self, handles: &[Receipt]) -> Vec<Result<()>> {
-        let what = self.what("extend leases on");
         let lease = self.options.lease();
-        let chunks: Vec<_> = handles.chunks(ENTRIES).map(|chunk| self.hide(&what, chunk, lease)).collect();
+        let chunks: Vec<_> = handles.chunks(ENTRIES).map(|chunk| self.hide(&self.calls.extend, chunk, lease)).collect();
         stream::iter(chunks).buffered(REQUESTS).collect::<Vec<_>>().await.concat()
     }
 
     async fn release(&self, handles: &[Receipt]) -> Vec<Result<()>> {
-        let what = self.what("give back to");
         let mut outcomes = Vec::with_capacity(handles.len());
         for chunk in handles.chunks(ENTRIES) {
-            outcomes.extend(self.hide(&what, chunk, Duration::ZERO).await); // one after the other, for the order
+            outcomes.extend(self.hide(&self.calls.release, chunk, Duration::ZERO).await); // one after the other, for the order
         }
         outcomes
     }
 
     async fn close(&self) -> Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_that_no_clock_counts_are_refused() {
+        let refused = |options: SqsOptions| options.check().unwrap_err().0;
+        assert_eq!(refused(SqsOptions { wait: Duration::MAX, ..SqsOptions::default() }), "wait");
+        assert_eq!(
+            refused(SqsOptions { lease: Some(Duration::from_secs(u64::MAX)), ..SqsOptions::default() }),
+            "lease"
+        );
+        assert_eq!(refused(SqsOptions { longest: Some(Duration::MAX), ..SqsOptions::default() }), "longest");
+        let hot = SqsOptions { wait: Duration::ZERO, ..SqsOptions::default() };
+        assert_eq!((hot.check(), hot.lease()), (Ok(()), Duration::from_mins(1)));
     }
 }

@@ -6,6 +6,7 @@
 //!
 //! The SDK logs whole messages at the level `trace`; this crate logs none at any.
 
+mod address;
 mod attempts;
 mod batch;
 mod client;
@@ -13,6 +14,7 @@ mod codec;
 mod config;
 mod consumer;
 mod create;
+mod endpoint;
 mod error;
 mod producer;
 mod provider;

@@ -5,13 +5,13 @@ use std::{
 
 use async_trait::async_trait;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
-use strait_core::{Error, ErrorKind, Limits, Message, Plan, Position, Producer, Receipt, Result};
+use strait_core::{Error, ErrorKind, Key, Limits, Message, Plan, Position, Producer, Receipt, Result};
 
 use crate::{
     Client,
     batch::{self, ENTRIES, Failed},
     codec::Layout,
-    error,
+    error::Call,
     queue::{FIFO_DEADLINE, MESSAGE_BYTES, Place},
 };
 
@@ -23,26 +23,27 @@ use crate::{
 pub struct SqsProducer {
     client: Client,
     place: Place,
-    what: String,
+    call: Call,
     closed: AtomicBool,
 }
 
 impl SqsProducer {
-    /// Opens a queue by its name or its URL.
+    /// Opens a queue by its name, its URL or its ARN. What has a region of its own is called and signed for there.
+    /// Cancel-safe.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] if there is none; otherwise what the service says.
     pub async fn open(client: &Client, queue: &str) -> Result<Self> {
         let place = Place::find(client, queue).await?;
-        let what = format!("sqs: cannot send to {:?}", place.name);
-        Ok(Self { client: client.clone(), place, what, closed: AtomicBool::new(false) })
+        let call = place.call("send to", "sqs:SendMessage");
+        Ok(Self { client: client.clone(), place, call, closed: AtomicBool::new(false) })
     }
 
     /// Another producer to the same place, open as long as it is not closed itself.
     pub fn another(&self) -> Self {
-        let (client, what) = (self.client.clone(), self.what.clone());
-        Self { client, place: self.place.clone(), what, closed: AtomicBool::new(false) }
+        let (client, call) = (self.client.clone(), self.call.clone());
+        Self { client, place: self.place.clone(), call, closed: AtomicBool::new(false) }
     }
 
     /// The clients beneath.
@@ -50,18 +51,24 @@ impl SqsProducer {
         &self.client
     }
 
+    /// A standard queue keeps no order, so that its groups need not be what the keys are: a key that is no group id goes
+    /// by an attribute. As a group a key also gets a fair share.
+    fn layout<'a>(&self, message: &'a Message) -> Result<Layout<'a>> {
+        Layout::of(message, self.place.fifo || message.key.as_ref().is_some_and(Key::is_portable))
+    }
+
     fn entry(&self, index: usize, message: &Message) -> Result<SendMessageBatchRequestEntry> {
-        let layout = Layout::of(message, true)?;
+        let layout = self.layout(message)?;
         let mut entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(layout.body());
         for (name, value) in layout.attributes() {
             entry = entry.message_attributes(name, value.into());
         }
-        // On a standard queue a group is whose share of it is kept fair.
-        entry = entry.set_message_group_id(message.key.as_ref().map(ToString::to_string));
         if self.place.fifo {
             entry = entry.set_message_group_id(layout.group()).set_message_deduplication_id(Some(dedup_id(message)?));
+        } else if layout.is_grouped() {
+            entry = entry.set_message_group_id(message.key.as_ref().map(ToString::to_string));
         }
-        entry.build().map_err(|_| Error::new(ErrorKind::Other, format!("{}: cannot make an entry", self.what)))
+        entry.build().map_err(|_| self.call.error(ErrorKind::Other, "an entry cannot be made"))
     }
 }
 
@@ -91,12 +98,12 @@ impl Producer for SqsProducer {
     }
 
     fn plan(&self, message: &Message) -> Result<Plan> {
-        Ok(Plan::new(Layout::of(message, true)?.bytes()))
+        Ok(Plan::new(self.layout(message)?.bytes()))
     }
 
     async fn send(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
         if self.closed.load(Relaxed) {
-            return batch::closed(batch.len(), &self.what);
+            return batch::closed(batch.len(), &self.call);
         }
         batch::send(batch, async |entries| self.request(entries).await, |index, message| self.entry(index, message))
             .await
@@ -111,15 +118,14 @@ impl Producer for SqsProducer {
 impl SqsProducer {
     async fn request(&self, entries: Vec<SendMessageBatchRequestEntry>) -> Vec<Result<Receipt>> {
         let count = entries.len();
-        let request = self.client.sqs().send_message_batch().queue_url(&self.place.url);
+        let request = self.place.client.send_message_batch().queue_url(&self.place.url);
         match request.set_entries(Some(entries)).send().await {
             Ok(reply) => {
                 let receipt = |id: &str| Receipt::new(Position::from(id));
                 let done = reply.successful().iter().map(|entry| (entry.id(), receipt(entry.message_id())));
-                let failed = reply.failed().iter().map(|entry| Failed { id: entry.id(), code: entry.code() });
-                batch::outcomes(&self.what, count, done, failed)
+                batch::outcomes(&self.call, count, done, reply.failed().iter().map(Failed::from))
             }
-            Err(error) => batch::failures(count, &error::of(&self.what, &error)),
+            Err(error) => batch::failures(count, &self.call.failed(&error)),
         }
     }
 }

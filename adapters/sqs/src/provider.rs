@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use strait_config::{Connection, Fields, Needs, Provider};
-use strait_core::{Consumer, Error, ErrorKind, Producer, Result};
+use strait_core::{Consumer, Error, ErrorKind, Ordering, Producer, Result};
 use strait_kit::QueueSettings;
 
 use crate::{
@@ -13,11 +13,13 @@ use crate::{
 
 /// Amazon SQS, for configuration: `type = "sqs"`.
 ///
-/// A connection says how it is reached: `region`, `endpoint` (with `allow_insecure` for plain http to another machine),
-/// `profile`, `assume_role` with `external_id`, or for tests `access_key_id` and `secret_access_key`; `timeout` of a call,
-/// 10 s; and `create`, which makes what is missing, for tests. A sender names a `queue` or an SNS `topic`. A receiver
-/// names its `queue`, and may say how long a poll is to `wait`, its `lease`, the `longest` that a message may be held,
-/// and how many `pollers` there are at most; with `create` also which `topic` is to feed its queue.
+/// A connection says how it is reached: `region`; `endpoint` of all services, or `sqs_endpoint`, `sns_endpoint` and
+/// `sts_endpoint` (with `allow_insecure` for plain http to another machine); `profile`, `assume_role` with `external_id`,
+/// or for tests `access_key_id`, `secret_access_key` and `session_token`; `timeout` of a call, 10 s; and `create`, which
+/// makes what is missing, for tests. A sender names a `queue` or an SNS `topic`. A receiver names its `queue`, and may say
+/// how long a poll is to `wait`, its `lease`, the `longest` that a message may be held, and how many `pollers` there are
+/// at most; with `create` also which `topic` is to feed its queue. Queues and topics are named by their name or ARN,
+/// queues also by their URL.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sqs;
 
@@ -49,20 +51,12 @@ impl Provider for Sqs {
             fields.finish()?;
             match (&receiver.topic, table.create) {
                 (Some(_), false) => return Err(Error::new(ErrorKind::Config, refusal)),
-                (topic, true) => make(&client, &receiver.queue, topic.as_deref()).await?,
+                (topic, true) => create::make(&client, &receiver.queue, topic.as_deref()).await?,
                 (None, false) => {}
             }
         }
         Ok(Arc::new(Open { client, create: table.create }))
     }
-}
-
-/// Makes a queue, and what feeds it. What is named by a URL or an ARN exists.
-async fn make(client: &Client, queue: &str, topic: Option<&str>) -> Result<()> {
-    let url = if queue.contains("://") { queue.to_owned() } else { create::create_queue(client, queue, &[]).await? };
-    let Some(topic) = topic else { return Ok(()) };
-    let arn = if topic.starts_with("arn:") { topic.to_owned() } else { create::create_topic(client, topic).await? };
-    create::subscribe(client, &arn, &url).await
 }
 
 #[derive(Debug)]
@@ -79,7 +73,7 @@ impl Connection for Open {
         Ok(match table {
             SenderTable::Queue(queue) => {
                 if self.create {
-                    make(&self.client, &queue, None).await?;
+                    create::make(&self.client, &queue, None).await?;
                 }
                 Arc::new(SqsProducer::open(&self.client, &queue).await?)
             }
@@ -96,6 +90,13 @@ impl Connection for Open {
         let table = ReceiverTable::read(&mut fields);
         fields.finish()?;
         let queue = SqsQueue::open(&self.client, &table.queue, table.options).await?;
+        if queue.keeps_order() && needs.ordering == Ordering::None {
+            tracing::warn!(
+                queue = table.queue,
+                "the queue keeps order, and this receiver does not: it works on several messages of a group at once; \
+                 ordering = \"key\" would keep it"
+            );
+        }
         let mut settings = QueueSettings::default();
         settings.observer = needs.observer;
         Ok(Arc::new(queue.consumer(settings)))

@@ -1,9 +1,14 @@
 use std::{sync::Arc, time::Duration};
 
 use aws_sdk_sqs::types::QueueAttributeName;
-use strait_core::{ErrorKind, Ordering, Result};
+use strait_core::{Ordering, Result};
 
-use crate::{Client, error};
+use crate::{
+    Client,
+    address::QueueAddress,
+    endpoint::wrong,
+    error::{self, Call},
+};
 
 /// What SQS takes at most, in a message and in a request.
 pub(crate) const MESSAGE_BYTES: usize = 1 << 20;
@@ -14,6 +19,9 @@ pub(crate) const FIFO_DEADLINE: Duration = Duration::from_mins(4);
 /// An existing queue, and what there is to know of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
+    /// The client of its region.
+    pub(crate) client: aws_sdk_sqs::Client,
+    host: Arc<str>,
     pub(crate) url: String,
     pub(crate) name: Arc<str>,
     pub(crate) fifo: bool,
@@ -22,35 +30,60 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Finds a queue by its name or its URL.
+    /// Finds a queue by its name, its URL or its ARN.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::NotFound`] if there is none.
+    /// [`ErrorKind::NotFound`](strait_core::ErrorKind::NotFound) if there is none.
     pub(crate) async fn find(client: &Client, queue: &str) -> Result<Self> {
-        let name: Arc<str> = queue.trim_end_matches('/').rsplit('/').next().unwrap_or(queue).into();
-        let what = format!("sqs: cannot open {name:?}");
-        let url = if queue.contains("://") {
-            queue.to_owned()
-        } else {
-            let found = client.sqs().get_queue_url().queue_name(queue).send().await;
-            found.map_err(|error| error::of(&what, &error))?.queue_url.unwrap_or_default()
-        };
-        let fifo = is_fifo(&name);
-        let mut place = Self { url, name, fifo, message_bytes: MESSAGE_BYTES, native_attempts: None };
-        match place.look(client).await.map_err(|error| error::of(&what, &error)) {
-            // Whoever may only send, or only receive, need not be allowed to look.
-            Err(error) if error.kind() == ErrorKind::Denied => {
-                tracing::warn!(queue = &*place.name, "its attributes may not be read: the limits of SQS are assumed");
+        let mut place = Self::locate(client, queue).await?;
+        match place.look().await {
+            // Whoever may only send, or only receive, need not be allowed to look. Credentials that are wrong are no
+            // such case: then nothing else would work either.
+            Err(error) if error::is_access_denied(&error) => {
+                tracing::warn!(
+                    queue = &*place.name,
+                    "its attributes may not be read (sqs:GetQueueAttributes): the limits of SQS are assumed"
+                );
             }
-            outcome => outcome?,
+            Err(error) => return Err(place.call("open", "sqs:GetQueueAttributes").failed(&error)),
+            Ok(()) => {}
         }
         Ok(place)
     }
 
-    async fn look(&mut self, client: &Client) -> Result<(), LookError> {
+    /// Finds out where a queue is, without a look at it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`](strait_core::ErrorKind::NotFound) if there is none of this name.
+    pub(crate) async fn locate(client: &Client, queue: &str) -> Result<Self> {
+        let QueueAddress { name, url, region, account } =
+            QueueAddress::of(queue).map_err(|reason| wrong(&format!("queue: {reason}")))?;
+        let queues = client.queues(region.as_deref()).await?;
+        let fifo = is_fifo(&name);
+        let (client, host) = (queues.client, queues.host);
+        let mut place =
+            Self { client, host, url: String::new(), name, fifo, message_bytes: MESSAGE_BYTES, native_attempts: None };
+        place.url = if let Some(url) = url {
+            url
+        } else {
+            let request = place.client.get_queue_url().queue_name(&*place.name);
+            let found = request.set_queue_owner_aws_account_id(account).send().await;
+            let call = || place.call("open", "sqs:GetQueueUrl");
+            found.map_err(|error| call().failed(&error))?.queue_url.unwrap_or_default()
+        };
+        Ok(place)
+    }
+
+    /// A call to this queue.
+    pub(crate) fn call(&self, cannot: &str, action: &'static str) -> Call {
+        Call::new(format!("sqs: cannot {cannot} {:?}", self.name), action, &self.host)
+    }
+
+    async fn look(&mut self) -> Result<(), LookError> {
         let attributes = [QueueAttributeName::MaximumMessageSize, QueueAttributeName::RedrivePolicy];
-        let request = client.sqs().get_queue_attributes().queue_url(&self.url);
+        let request = self.client.get_queue_attributes().queue_url(&self.url);
         let found = request.set_attribute_names(Some(attributes.to_vec())).send().await?.attributes.unwrap_or_default();
         if let Some(bytes) = found.get(&QueueAttributeName::MaximumMessageSize).and_then(|bytes| bytes.parse().ok()) {
             self.message_bytes = bytes;

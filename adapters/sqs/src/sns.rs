@@ -8,13 +8,15 @@ use std::{
 
 use async_trait::async_trait;
 use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
-use strait_core::{Error, ErrorKind, Limits, Message, Plan, Position, Producer, Receipt, Result};
+use strait_core::{ErrorKind, Limits, Message, Plan, Position, Producer, Receipt, Result};
 
 use crate::{
     Client,
+    address::Arn,
     batch::{self, ENTRIES, Failed},
     codec::{Layout, Value},
-    error,
+    endpoint::wrong,
+    error::{self, Call},
     producer::dedup_id,
     queue::{FIFO_DEADLINE, is_fifo},
 };
@@ -28,38 +30,51 @@ const MESSAGE_BYTES: usize = 256 << 10;
 /// A FIFO topic keeps order and stores each id once, as a FIFO queue does. Receipts name the publication, not the copies.
 pub struct SnsProducer {
     client: Client,
+    topics: aws_sdk_sns::Client,
     arn: String,
     name: Arc<str>,
-    what: String,
+    call: Call,
     closed: AtomicBool,
 }
 
 impl SnsProducer {
-    /// Opens a topic by its ARN, or by its name in the account and the region of the client.
+    /// Opens a topic by its ARN, in the region that it says, or by its name in the account and the region of the client.
+    /// Cancel-safe.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] if there is none; otherwise what the service says.
     pub async fn open(client: &Client, topic: &str) -> Result<Self> {
-        let name: Arc<str> = topic.rsplit(':').next().unwrap_or(topic).into();
-        let what = format!("sns: cannot open {name:?}");
-        let arn = if topic.starts_with("arn:") { topic.to_owned() } else { arn_of(client, &what, topic).await? };
-        match client.sns().get_topic_attributes().topic_arn(&arn).send().await {
+        let arn = Arn::of(topic, "sns").map_err(|reason| wrong(&format!("topic: {reason}")))?;
+        let name: Arc<str> = arn.map_or(topic, |arn| arn.name).into();
+        let topics = client.topics(arn.map(|arn| arn.region)).await?;
+        let arn = if arn.is_some() { topic.to_owned() } else { arn_of(client, topic).await? };
+        let call = |cannot: &str, action| Call::new(format!("sns: cannot {cannot} {name:?}"), action, &topics.host);
+        match topics.client.get_topic_attributes().topic_arn(&arn).send().await {
             Ok(_) => {}
-            // Whoever may only publish need not be allowed to look.
-            Err(error) if error::of(&what, &error).kind() == ErrorKind::Denied => {
-                tracing::warn!(topic = &*name, "its attributes may not be read: it is taken to be there");
+            // Whoever may only publish need not be allowed to look. Credentials that are wrong are no such case.
+            Err(error) if error::is_access_denied(&error) => {
+                tracing::warn!(
+                    topic = &*name,
+                    "its attributes may not be read (sns:GetTopicAttributes): it is taken to be there"
+                );
             }
-            Err(error) => return Err(error::of(&what, &error)),
+            Err(error) => return Err(call("open", "sns:GetTopicAttributes").failed(&error)),
         }
-        let what = format!("sns: cannot publish to {name:?}");
-        Ok(Self { client: client.clone(), arn, name, what, closed: AtomicBool::new(false) })
+        let call = call("publish to", "sns:Publish");
+        Ok(Self { client: client.clone(), topics: topics.client, arn, name, call, closed: AtomicBool::new(false) })
     }
 
     /// Another producer to the same place, open as long as it is not closed itself.
     pub fn another(&self) -> Self {
-        let (client, what) = (self.client.clone(), self.what.clone());
-        Self { client, arn: self.arn.clone(), name: Arc::clone(&self.name), what, closed: AtomicBool::new(false) }
+        Self {
+            client: self.client.clone(),
+            topics: self.topics.clone(),
+            arn: self.arn.clone(),
+            name: Arc::clone(&self.name),
+            call: self.call.clone(),
+            closed: AtomicBool::new(false),
+        }
     }
 
     /// The clients beneath.
@@ -80,32 +95,33 @@ impl SnsProducer {
         if self.is_fifo() {
             entry = entry.set_message_group_id(layout.group()).set_message_deduplication_id(Some(dedup_id(message)?));
         }
-        entry.build().map_err(|_| Error::new(ErrorKind::Other, format!("{}: cannot make an entry", self.what)))
+        entry.build().map_err(|_| self.call.error(ErrorKind::Other, "an entry cannot be made"))
     }
 
     async fn request(&self, entries: Vec<PublishBatchRequestEntry>) -> Vec<Result<Receipt>> {
         let count = entries.len();
-        let request = self.client.sns().publish_batch().topic_arn(&self.arn);
+        let request = self.topics.publish_batch().topic_arn(&self.arn);
         match request.set_publish_batch_request_entries(Some(entries)).send().await {
             Ok(reply) => {
                 let done = reply.successful().iter().map(|entry| {
                     let position = Position::from(entry.message_id().unwrap_or_default());
                     (entry.id().unwrap_or_default(), Receipt::new(position))
                 });
-                let failed = reply.failed().iter().map(|entry| Failed { id: entry.id(), code: entry.code() });
-                batch::outcomes(&self.what, count, done, failed)
+                batch::outcomes(&self.call, count, done, reply.failed().iter().map(Failed::from))
             }
-            Err(error) => batch::failures(count, &error::of(&self.what, &error)),
+            Err(error) => batch::failures(count, &self.call.failed(&error)),
         }
     }
 }
 
 /// A topic of this name where the client is: its account is who it is, and what is `aws` elsewhere may be `aws-cn`.
-async fn arn_of(client: &Client, what: &str, name: &str) -> Result<String> {
-    let identity = client.sts().get_caller_identity().send().await.map_err(|error| error::of(what, &error))?;
+async fn arn_of(client: &Client, name: &str) -> Result<String> {
+    let sts = client.identity();
+    let what = format!("sns: cannot find out the account of {name:?}");
+    let identity = sts.client.get_caller_identity().send().await;
+    let identity = identity.map_err(|error| Call::new(what, "sts:GetCallerIdentity", &sts.host).failed(&error))?;
     let partition = identity.arn().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws");
-    let region = client.sns().config().region().map(ToString::to_string).unwrap_or_default();
-    Ok(format!("arn:{partition}:sns:{region}:{}:{name}", identity.account().unwrap_or_default()))
+    Ok(format!("arn:{partition}:sns:{}:{}:{name}", client.region(), identity.account().unwrap_or_default()))
 }
 
 fn attribute(value: Value<'_>) -> MessageAttributeValue {
@@ -137,7 +153,7 @@ impl Producer for SnsProducer {
 
     async fn send(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
         if self.closed.load(Relaxed) {
-            return batch::closed(batch.len(), &self.what);
+            return batch::closed(batch.len(), &self.call);
         }
         batch::send(batch, async |entries| self.request(entries).await, |index, message| self.entry(index, message))
             .await

@@ -41,6 +41,10 @@ assume_role = "arn:aws:iam::1:role/x"
 external_id = "hunter2"
 access_key_id = "a"
 secret_access_key = "hunter2"
+session_token = "hunter2"
+sqs_endpoint = "https://vpce-1a2b.sqs.eu-west-1.vpce.amazonaws.com"
+sns_endpoint = "https://sns.eu-west-1.amazonaws.com"
+sts_endpoint = "https://sts.example"
 timeout = "5s"
 create = true
 "#;
@@ -79,6 +83,14 @@ fn connections_are_checked() {
         table("profile = \"dev\"\naccess_key_id = \"a\"\nsecret_access_key = \"hunter2\""),
         "connections.sqs.profile: and access_key_id exclude each other"
     );
+    let token = "belongs to access_key_id and secret_access_key";
+    assert_eq!(table("session_token = \"hunter2\""), format!("connections.sqs.session_token: {token}"));
+    let interface = "https://vpce-1a2b.sqs.eu-west-1.vpce.amazonaws.com";
+    let alone = "is an endpoint of SQS alone: say sqs_endpoint instead";
+    assert_eq!(table(&format!("endpoint = \"{interface}\"")), format!("connections.sqs.endpoint: {alone}"));
+    let other = "is an endpoint of SQS, and not of SNS";
+    assert_eq!(table(&format!("sns_endpoint = \"{interface}\"")), format!("connections.sqs.sns_endpoint: {other}"));
+    assert_eq!(table("sqs_endpoint = \"http://sqs.example\""), format!("connections.sqs.sqs_endpoint: {plain}"));
     assert_eq!(table("timeout = \"2m\""), "connections.sqs.timeout: must be 100ms to 60s");
     assert_eq!(table("regoin = \"x\""), "connections.sqs.regoin: unknown key; did you mean region?");
 }
@@ -99,7 +111,35 @@ fn leases_are_what_sqs_has() {
     let lease = "must be whole seconds, at least one and at most 12 h";
     assert_eq!(table("lease = \"13h\""), format!("{path}.lease: {lease}"));
     assert_eq!(table("lease = \"0s\""), format!("{path}.lease: {lease}"));
-    assert_eq!(table("lease = \"30s\""), format!("{path}.lease: must be at least twice as long as wait"));
-    assert_eq!(table("longest = \"12h\""), format!("{path}.longest: and the lease must be at most 12 h together"));
+    let twice = "must be at least twice as long as wait, which is 20s: at least 40s";
+    assert_eq!(table("lease = \"30s\""), format!("{path}.lease: {twice}"));
+    let together = "and the lease, which is 60s, must be at most 12 h together";
+    assert_eq!(table("longest = \"12h\""), format!("{path}.longest: {together}"));
+    read("", OUT, &format!("{OUT}\nwait = \"0s\"\nlease = \"30s\"")).unwrap();
     assert_eq!(problem("", OUT, "wait = \"1s\""), format!("{path}.queue: is missing"));
+}
+
+#[test]
+fn an_arn_is_one_of_a_queue_or_of_a_topic() {
+    let (queue, topic) = ("arn:aws:sqs:eu-west-1:123456789012:orders", "arn:aws:sns:eu-west-1:123456789012:orders");
+    let named = |field: &str, arn: &str| format!("{field} = \"{arn}\"");
+    read("", &named("queue", queue), &named("queue", queue)).unwrap();
+    read("", &named("topic", topic), OUT).unwrap();
+    let (not_a_queue, not_a_topic) =
+        ("is an ARN of \"sns\", and must be one of \"sqs\"", "is an ARN of \"sqs\", and must be one of \"sns\"");
+    assert_eq!(problem("", &named("queue", topic), OUT), format!("senders.out.on.sqs.queue: {not_a_queue}"));
+    assert_eq!(problem("", &named("topic", queue), OUT), format!("senders.out.on.sqs.topic: {not_a_topic}"));
+    assert_eq!(problem("", OUT, &named("queue", topic)), format!("receivers.app.on.sqs.queue: {not_a_queue}"));
+}
+
+#[test]
+fn who_writes_what_aws_calls_a_field_is_told_its_name() {
+    let path = "receivers.app.on.sqs";
+    let told = |name: &str, here: &str| format!("{path}.{name}: unknown key; did you mean {here}?");
+    for (name, here) in [("visibility_timeout", "lease"), ("VisibilityTimeout", "lease"), ("wait_time_seconds", "wait")]
+    {
+        assert_eq!(problem("", OUT, &format!("{OUT}\n{name} = \"30s\"")), told(name, here));
+    }
+    let connection = problem("endpoint_url = \"http://127.0.0.1:4566\"", OUT, OUT);
+    assert_eq!(connection, "connections.sqs.endpoint_url: unknown key; did you mean endpoint?");
 }

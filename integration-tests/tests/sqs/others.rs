@@ -116,6 +116,18 @@ async fn boto3_reads_what_we_write_to_a_fifo_queue() {
     boto3_reads_what_we_write(".fifo").await;
 }
 
+/// A standard queue carries any key, since its groups order nothing.
+#[tokio::test]
+async fn a_standard_queue_carries_a_key_that_is_no_group_id() {
+    let client = connect(&endpoint()).await.unwrap();
+    let (name, _) = queue(&client, "").await;
+    let producer = SqsProducer::open(&client, &name).await.unwrap();
+    let key = Key::new("customer 7, ключ").unwrap();
+    let sent = Message::new("1").with_id(Id::from_bytes([1; 16])).with_key(key.clone());
+    producer.send(&[sent]).await.remove(0).unwrap();
+    assert_eq!(receive(&client, &name, 1).await[0].message.key, Some(key));
+}
+
 /// A subscription that is not raw: the envelope of SNS is delivered as it is.
 #[tokio::test]
 async fn an_envelope_of_sns_is_delivered_as_it_is() {

@@ -8,6 +8,7 @@ use super::{ATTRIBUTES, BODY, EMPTY, HEADERS, ID, KEY, NO_BODY, UUID, packed, te
 #[derive(Debug)]
 pub(crate) struct Layout<'a> {
     message: &'a Message,
+    grouped: bool,
     body: Body<'a>,
     /// The key, if an attribute carries it.
     key: Option<Value<'a>>,
@@ -42,8 +43,9 @@ impl<'a> Layout<'a> {
     pub(crate) fn of(message: &'a Message, grouped: bool) -> Result<Self> {
         let body = match text::allowed(&message.payload) {
             _ if message.payload.is_empty() => Body::Empty,
-            Some(text) => Body::Text(text),
-            None => Body::Binary(&message.payload),
+            // What stands for a payload that is elsewhere is not to be taken for one.
+            Some(text) if text != NO_BODY => Body::Text(text),
+            _ => Body::Binary(&message.payload),
         };
         let key = match &message.key {
             Some(key) if grouped => key_of_group(message, key)?,
@@ -51,7 +53,7 @@ impl<'a> Layout<'a> {
             None => None,
         };
         let taken = 1 + usize::from(!matches!(body, Body::Text(_))) + usize::from(key.is_some());
-        let mut layout = Self { message, body, key, own: Vec::new(), packed: Vec::new() };
+        let mut layout = Self { message, grouped, body, key, own: Vec::new(), packed: Vec::new() };
         if !message.headers.is_empty() {
             layout.place_headers(ATTRIBUTES - taken)?;
         }
@@ -91,6 +93,11 @@ impl<'a> Layout<'a> {
 
     pub(crate) fn body(&self) -> &'a str {
         if let Body::Text(text) = self.body { text } else { NO_BODY }
+    }
+
+    /// Whether the key is a group id.
+    pub(crate) fn is_grouped(&self) -> bool {
+        self.grouped
     }
 
     /// The group: the key, or else the id, so that messages without a key wait for nobody. `None` without either.

@@ -1,0 +1,141 @@
+//! Errors of the SDK, by what the caller can do about them.
+//!
+//! The words of the service are left out, since some repeat the receipt handle or the signature, and the SDK's own text the
+//! whole response. The one exception is the sentence that says who may not do what.
+
+mod codes;
+mod connection;
+
+use std::{error::Error as StdError, sync::Arc, time::Duration};
+
+use aws_sdk_sqs::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+};
+use strait_core::{Error, ErrorKind};
+
+pub(crate) use codes::is_access_denied;
+
+use self::codes::Meaning;
+
+/// A call as its errors tell of it: what it cannot do, where, and which permission it needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    /// `sqs: cannot send to "orders"`.
+    what: String,
+    /// The action that a policy allows it by. Those of batches have the names of single calls.
+    action: &'static str,
+    host: Arc<str>,
+}
+
+/// The longest that a sentence of the service is kept.
+const SENTENCE: usize = 512;
+
+impl Call {
+    pub(crate) fn new(what: String, action: &'static str, host: &Arc<str>) -> Self {
+        Self { what, action, host: Arc::clone(host) }
+    }
+
+    /// What it means that the call failed so.
+    pub(crate) fn failed<E: ProvideErrorMetadata>(&self, error: &SdkError<E, HttpResponse>) -> Error {
+        match error {
+            SdkError::ConstructionFailure(_) => self.error(ErrorKind::Config, "the request cannot be made"),
+            SdkError::TimeoutError(_) => self.not_answered(None, true),
+            SdkError::DispatchFailure(failure) => {
+                let cause = failure.as_connector_error().and_then(StdError::source);
+                self.not_answered(cause, failure.is_timeout())
+            }
+            SdkError::ResponseError(_) => {
+                let reason = format!("the answer of {} cannot be read", self.host);
+                self.error(ErrorKind::Unavailable, &reason).into_ambiguous()
+            }
+            SdkError::ServiceError(error) => {
+                let (status, headers) = (error.raw().status().as_u16(), error.raw().headers());
+                let wait = headers.get("retry-after").and_then(|seconds| seconds.parse().ok());
+                let error = self.refused(error.err().code().unwrap_or("no code"), error.err().message(), status);
+                match wait.map(Duration::from_secs) {
+                    Some(wait) if error.is_transient() => error.with_retry_after(wait),
+                    _ => error,
+                }
+            }
+            _ => self.error(ErrorKind::Unavailable, "failed").into_ambiguous(),
+        }
+    }
+
+    /// What it means that the service refused it, or an entry of a batch, with such a code, sentence and status.
+    pub(crate) fn refused(&self, code: &str, sentence: Option<&str>, status: u16) -> Error {
+        let (kind, reason) = match codes::meaning(code, status) {
+            Meaning::NotPermitted => {
+                let reason = format!("not allowed: needs the permission {} ({code}", self.action);
+                return self.error(ErrorKind::Denied, &with_sentence(reason, sentence));
+            }
+            Meaning::KeyNotPermitted => {
+                let reason =
+                    "its KMS key may not be used: needs the permission kms:Decrypt, to send kms:GenerateDataKey too";
+                return self.error(ErrorKind::Denied, &with_sentence(format!("{reason} ({code}"), sentence));
+            }
+            Meaning::Failed => {
+                let reason = format!("failed inside the service ({code})");
+                return self.error(ErrorKind::Unavailable, &reason).into_ambiguous();
+            }
+            // Most often the region, or the account, is another than was meant.
+            Meaning::Plain(kind @ ErrorKind::NotFound, reason) => {
+                (kind, format!("{reason} at {}, or may not be seen with these credentials ({code})", self.host))
+            }
+            Meaning::Plain(kind, reason) => (kind, format!("{reason} ({code})")),
+        };
+        self.error(kind, &reason)
+    }
+
+    /// An error of this call.
+    pub(crate) fn error(&self, kind: ErrorKind, reason: &str) -> Error {
+        Error::new(kind, format!("{}: {reason}", self.what))
+    }
+}
+
+/// Ends a parenthesis, with what the service says in it.
+fn with_sentence(text: String, sentence: Option<&str>) -> String {
+    let sentence = sentence.unwrap_or_default().chars().map(|c| if c.is_control() { ' ' } else { c });
+    let sentence: String = sentence.take(SENTENCE).collect();
+    match sentence.trim() {
+        "" => text + ")",
+        sentence => format!("{text}: {sentence})"),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A call to send to `orders`.
+    pub(crate) fn sending() -> Call {
+        Call::new("sqs: cannot send to \"orders\"".to_owned(), "sqs:SendMessage", &"sqs.example".into())
+    }
+
+    #[test]
+    fn the_words_of_the_service_stay_out() {
+        let error = sending().refused("ReceiptHandleIsInvalid", Some("The handle hunter2 is not valid."), 400);
+        let reason = "the receipt handle is not valid any more (ReceiptHandleIsInvalid)";
+        assert_eq!(error.to_string(), format!("sqs: cannot send to \"orders\": {reason}"));
+        let error = sending().refused("SignatureDoesNotMatch", Some("The Canonical String was hunter2"), 403);
+        assert_eq!(error.kind(), ErrorKind::Denied);
+        assert!(!format!("{error:?}").contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn what_is_not_allowed_names_its_permission_and_keeps_the_sentence() {
+        let sentence = "User: arn:aws:iam::1:user/x is not authorized to perform: sqs:sendmessage\non resource: orders";
+        for code in ["AccessDenied", "AccessDeniedException", "com.amazonaws.sqs#AccessDeniedException"] {
+            let error = sending().refused(code, Some(sentence), 403);
+            assert_eq!(error.kind(), ErrorKind::Denied, "{code}");
+            let reason = format!("needs the permission sqs:SendMessage ({code}: {}", sentence.replace('\n', " "));
+            assert_eq!(error.to_string(), format!("sqs: cannot send to \"orders\": not allowed: {reason})"));
+        }
+        let bare = sending().refused("AccessDenied", None, 0);
+        assert!(bare.to_string().ends_with("needs the permission sqs:SendMessage (AccessDenied)"), "{bare}");
+        let long = sending().refused("AccessDenied", Some(&"x".repeat(1 << 20)), 403);
+        assert!(long.to_string().len() < 700);
+        let key = sending().refused("KMS.AccessDeniedException", Some("may not decrypt"), 400);
+        assert!(key.to_string().contains("kms:Decrypt") && key.to_string().ends_with("may not decrypt)"), "{key}");
+    }
+}
