@@ -209,24 +209,29 @@ impl SqsQueue {
     }
 }
 
-/// A message that was received. One without a handle cannot be settled, and comes again.
-fn leased(wire: Wire) -> Option<Leased<Receipt>> {
-    let (mut deliveries, mut sent, mut group) = (1_u32, None, None);
-    // There are three, which is fewer to look at than to look up.
+/// A message that was received. One without a handle, or whose payload was lost on the way, cannot be delivered: its lease
+/// runs out, and the queue's redrive policy decides what becomes of it.
+fn leased(wire: Wire, queue: &str) -> Option<Leased<Receipt>> {
+    let (mut deliveries, mut sent, mut group, mut trace) = (1_u32, None, None, None);
+    // There are four, which is fewer to look at than to look up.
     for (name, value) in wire.attributes.iter().flatten() {
         match name {
             MessageSystemAttributeName::ApproximateReceiveCount => deliveries = value.parse().unwrap_or(1),
             MessageSystemAttributeName::SentTimestamp => sent = value.parse().ok(),
             MessageSystemAttributeName::MessageGroupId => group = Some(value.as_str()),
+            MessageSystemAttributeName::AwsTraceHeader => trace = Some(value.as_str()),
             _ => {}
         }
     }
     let position = Position::from(wire.message_id.as_deref().unwrap_or_default());
+    let Some(message) = codec::decode(wire.body.unwrap_or_default(), wire.message_attributes, group, trace) else {
+        tracing::warn!(queue, message = %position, "the attribute that holds its payload is missing: it is not delivered");
+        return None;
+    };
     let mut origin = Origin::new(position).with_redeliveries(deliveries.saturating_sub(1));
     if let Some(time) = sent.and_then(|sent| SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(sent))) {
         origin = origin.with_stored_at(time);
     }
-    let message = codec::decode(wire.body.unwrap_or_default(), wire.message_attributes, group);
     Some(Leased { message, handle: Receipt(Arc::new(wire.receipt_handle?)), origin })
 }
 
@@ -272,6 +277,7 @@ impl Queue for SqsQueue {
             MessageSystemAttributeName::ApproximateReceiveCount,
             MessageSystemAttributeName::SentTimestamp,
             MessageSystemAttributeName::MessageGroupId,
+            MessageSystemAttributeName::AwsTraceHeader,
         ];
         let request = self.place.client.receive_message().queue_url(&self.place.url);
         let request = request
@@ -286,7 +292,8 @@ impl Queue for SqsQueue {
         if let Some(attempt) = attempt {
             attempt.end(&reply);
         }
-        Ok(reply?.messages.unwrap_or_default().into_iter().filter_map(leased).collect())
+        let messages = reply?.messages.unwrap_or_default();
+        Ok(messages.into_iter().filter_map(|message| leased(message, &self.place.name)).collect())
     }
 
     async fn delete(&self, handles: &[Receipt]) -> Vec<Result<()>> {

@@ -4,13 +4,15 @@ use std::{
 };
 
 use async_trait::async_trait;
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use aws_sdk_sqs::types::{
+    MessageSystemAttributeNameForSends, MessageSystemAttributeValue, SendMessageBatchRequestEntry,
+};
 use strait_core::{Error, ErrorKind, Key, Limits, Message, Plan, Position, Producer, Receipt, Result};
 
 use crate::{
     Client,
     batch::{self, ENTRIES, Failed},
-    codec::Layout,
+    codec::{Beside, Layout},
     error::Call,
     queue::{FIFO_DEADLINE, MESSAGE_BYTES, Place},
 };
@@ -54,14 +56,20 @@ impl SqsProducer {
     /// A standard queue keeps no order, so that its groups need not be what the keys are: a key that is no group id goes
     /// by an attribute. As a group a key also gets a fair share.
     fn layout<'a>(&self, message: &'a Message) -> Result<Layout<'a>> {
-        Layout::of(message, self.place.fifo || message.key.as_ref().is_some_and(Key::is_portable))
+        let group = self.place.fifo || message.key.as_ref().is_some_and(Key::is_portable);
+        Layout::of(message, Beside { group, trace: true })
     }
 
     fn entry(&self, index: usize, message: &Message) -> Result<SendMessageBatchRequestEntry> {
         let layout = self.layout(message)?;
         let mut entry = SendMessageBatchRequestEntry::builder().id(index.to_string()).message_body(layout.body());
-        for (name, value) in layout.attributes() {
-            entry = entry.message_attributes(name, value.into());
+        for attribute in layout.attributes() {
+            entry = entry.message_attributes(attribute.name, attribute.into());
+        }
+        if let Some(trace) = layout.trace() {
+            let value = MessageSystemAttributeValue::builder().data_type("String").string_value(trace);
+            let value = value.build().expect("it has a type");
+            entry = entry.message_system_attributes(MessageSystemAttributeNameForSends::AwsTraceHeader, value);
         }
         if self.place.fifo {
             entry = entry.set_message_group_id(layout.group()).set_message_deduplication_id(Some(dedup_id(message)?));

@@ -7,14 +7,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use aws_sdk_sns::types::{MessageAttributeValue, PublishBatchRequestEntry};
+use aws_sdk_sns::types::PublishBatchRequestEntry;
 use strait_core::{ErrorKind, Limits, Message, Plan, Position, Producer, Receipt, Result};
 
 use crate::{
     Client,
     address::Arn,
     batch::{self, ENTRIES, Failed},
-    codec::{Layout, Value},
+    codec::{Beside, Layout},
     endpoint::wrong,
     error::{self, Call},
     producer::dedup_id,
@@ -86,11 +86,16 @@ impl SnsProducer {
         is_fifo(&self.name)
     }
 
+    /// A topic has no system attributes: the trace header is one like any other.
+    fn layout<'a>(&self, message: &'a Message) -> Result<Layout<'a>> {
+        Layout::of(message, Beside { group: self.is_fifo(), trace: false })
+    }
+
     fn entry(&self, index: usize, message: &Message) -> Result<PublishBatchRequestEntry> {
-        let layout = Layout::of(message, self.is_fifo())?;
+        let layout = self.layout(message)?;
         let mut entry = PublishBatchRequestEntry::builder().id(index.to_string()).message(layout.body());
-        for (name, value) in layout.attributes() {
-            entry = entry.message_attributes(name, attribute(value));
+        for attribute in layout.attributes() {
+            entry = entry.message_attributes(attribute.name, attribute.into());
         }
         if self.is_fifo() {
             entry = entry.set_message_group_id(layout.group()).set_message_deduplication_id(Some(dedup_id(message)?));
@@ -124,12 +129,6 @@ async fn arn_of(client: &Client, name: &str) -> Result<String> {
     Ok(format!("arn:{partition}:sns:{}:{}:{name}", client.region(), identity.account().unwrap_or_default()))
 }
 
-fn attribute(value: Value<'_>) -> MessageAttributeValue {
-    let (data_type, text, bytes) = value.parts();
-    let value = MessageAttributeValue::builder().data_type(data_type).set_string_value(text).set_binary_value(bytes);
-    value.build().expect("it has a type")
-}
-
 impl fmt::Debug for SnsProducer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SnsProducer").field("topic", &self.name).finish_non_exhaustive()
@@ -148,7 +147,7 @@ impl Producer for SnsProducer {
     }
 
     fn plan(&self, message: &Message) -> Result<Plan> {
-        Ok(Plan::new(Layout::of(message, self.is_fifo())?.bytes()))
+        Ok(Plan::new(self.layout(message)?.bytes()))
     }
 
     async fn send(&self, batch: &[Message]) -> Vec<Result<Receipt>> {

@@ -115,6 +115,8 @@ pub mod reserved {
     /// The names of headers that were left out, since the channel cannot carry them: in the order they had, with a comma
     /// between two. A long list is cut off.
     pub const LEFT_OUT: &str = "strait-left-out";
+    /// The types that attributes have beside their values, where a provider has some: an object of JSON, by name.
+    pub const TYPES: &str = "strait-types";
     /// Why the message is a dead letter.
     pub const REASON: &str = "strait-dead-letter-reason";
     /// How many attempts it had.
@@ -132,8 +134,10 @@ pub mod reserved {
     /// How often the message became a dead letter, this time included. A redrive begins anew.
     pub const DEATHS: &str = "strait-dead-letter-deaths";
 
-    const OURS: [&str; 12] =
-        [CAUSE, REDRIVE, REDRIVE_OF, LEFT_OUT, REASON, ATTEMPTS, SOURCE, PARTITION, POSITION, TRUNCATED, KEY, DEATHS];
+    const OURS: [&str; 13] = [
+        CAUSE, REDRIVE, REDRIVE_OF, LEFT_OUT, TYPES, REASON, ATTEMPTS, SOURCE, PARTITION, POSITION, TRUNCATED, KEY,
+        DEATHS,
+    ];
 
     /// Whether this library wrote a header of this name, so that a sender lets it pass.
     pub fn is_ours(name: &str) -> bool {

@@ -93,7 +93,7 @@ impl Message {
     /// sent for itself, under an id of its own, so that a provider that stores each id once stores all of them.
     pub fn forward(&self) -> Self {
         let mut headers = self.headers.clone();
-        headers.retain(|name, _| !name.starts_with(reserved::PREFIX));
+        headers.retain(|name, _| !name.starts_with(reserved::PREFIX) || name == reserved::TYPES);
         if let Some(id) = self.id {
             headers.insert(reserved::CAUSE, id.to_string());
         }
@@ -199,6 +199,8 @@ mod tests {
     fn forwarding_makes_a_new_message_with_a_cause() {
         let forwarded = received().forward();
         assert!(received().is_received() && !forwarded.is_received() && forwarded.is_onward());
+        let typed = received().with_header(reserved::TYPES, "{}").forward();
+        assert!(typed.headers.get(reserved::TYPES).is_some(), "they belong to the headers that go along");
         assert_eq!(forwarded.id, None);
         assert_eq!(forwarded.headers.get_str(reserved::CAUSE), Some("01010101-0101-0101-0101-010101010101"));
         assert_eq!(forwarded.headers.get(reserved::REASON), None);

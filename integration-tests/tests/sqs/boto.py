@@ -34,6 +34,8 @@ def write():
         {"MessageBody": "with attributes", "MessageAttributes": attributes},
         {"MessageBody": "-", "MessageAttributes": native},
     ]
+    trace = {"DataType": "String", "StringValue": "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1"}
+    messages[1]["MessageSystemAttributes"] = {"AWSTraceHeader": trace}
     for number, message in enumerate(messages):
         if fifo:
             message |= {"MessageGroupId": f"customer-{number}", "MessageDeduplicationId": str(number)}
@@ -67,6 +69,8 @@ def read(count):
                         "attributes": attributes,
                         "group": system.get("MessageGroupId"),
                         "dedup": system.get("MessageDeduplicationId"),
+                        "trace": system.get("AWSTraceHeader"),
+                        "types": {name: value["DataType"] for name, value in values.items()},
                     }
                 ),
                 flush=True,

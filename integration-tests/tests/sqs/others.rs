@@ -12,6 +12,9 @@ use strait_emulators::Emulator;
 use strait_kit::QueueSettings;
 use strait_sqs::{Client, SnsProducer, SqsProducer, SqsQueue, create_queue, create_topic};
 
+/// As boto.py has it.
+const TRACE: &str = "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1";
+
 /// The script beside this file, run by the Python of LocalStack's installation, which pins boto3.
 async fn boto(arguments: &[&str]) -> Vec<Value> {
     let endpoint = endpoint();
@@ -44,8 +47,14 @@ async fn what_boto3_writes_is_read(suffix: &str) {
     assert_eq!(plain.key, key(0));
     let attributed = find(b"with attributes");
     let headers: Vec<_> = attributed.headers.iter().map(|(name, value)| (name, &value[..])).collect();
-    let expected: [(&str, &[u8]); 4] =
-        [("content-type", b"application/json"), ("count", b"7"), ("raw", b"\0\xff"), ("strait-headers", b"not ours")];
+    let expected: [(&str, &[u8]); 6] = [
+        ("AWSTraceHeader", TRACE.as_bytes()),
+        ("content-type", b"application/json"),
+        ("count", b"7"),
+        ("raw", b"\0\xff"),
+        ("strait-headers", b"not ours"),
+        ("strait-types", b"{\"count\":\"Number.int\"}"),
+    ];
     assert_eq!(headers, expected);
     let native = find(b"\0\x01binary");
     assert_eq!((native.id, &native.key), (Some(Id::from_bytes([1; 16])), &key(2)));
@@ -76,11 +85,12 @@ async fn boto3_reads_what_we_write(suffix: &str) {
         Message::new(Bytes::from_static(b"\0\xff")).with_id(id(2)).with_header("raw", Bytes::from_static(b"\0")),
         Message::new("").with_id(id(3)).with_header("content-type", "text/plain"),
         many,
+        Message::new("-").with_id(id(5)).with_header("AWSTraceHeader", TRACE),
     ];
     for outcome in producer.send(&messages).await {
         outcome.unwrap();
     }
-    let read = boto(&["read", &url, "4"]).await;
+    let read = boto(&["read", &url, "5"]).await;
     let of = |byte| {
         let id = id(byte).to_string();
         read.iter().find(|message| message["attributes"]["strait-id"] == json!(id)).unwrap()
@@ -98,6 +108,8 @@ async fn boto3_reads_what_we_write(suffix: &str) {
     assert_eq!(of(3)["body"], "-");
     let empty = json!({ "strait-id": text(3), "strait-body": "empty", "content-type": "text/plain" });
     assert_eq!(of(3)["attributes"], empty);
+    assert_eq!((&of(5)["body"], &of(5)["trace"]), (&json!("-"), &json!(TRACE)));
+    assert_eq!(of(5)["attributes"], json!({ "strait-id": text(5), "strait-body": { "base64": "LQ==" } }));
     let attributes = of(4)["attributes"].as_object().unwrap();
     assert_eq!(attributes.len(), 10);
     assert!((0..8).all(|number| attributes[&format!("h{number}")] == "v"));
@@ -114,6 +126,24 @@ async fn boto3_reads_what_we_write_to_a_standard_queue() {
 #[tokio::test]
 async fn boto3_reads_what_we_write_to_a_fifo_queue() {
     boto3_reads_what_we_write(".fifo").await;
+}
+
+/// What somebody else wrote has the attributes of the original when it is sent again from the dead letters.
+#[tokio::test]
+async fn a_redrive_keeps_the_types_of_attributes() {
+    let client = connect(&endpoint()).await.unwrap();
+    let ((name, url), (again, again_url)) = (queue(&client, "").await, queue(&client, "").await);
+    boto(&["write", &url]).await;
+    let received = receive(&client, &name, 3).await;
+    let attributed = received.iter().find(|it| it.message.payload == b"with attributes"[..]).unwrap();
+    let mut redriven = attributed.message.redrive().with_id(Id::from_bytes([9; 16]));
+    // A sender refuses it under a name of ours, which is another matter.
+    redriven.headers.retain(|name, _| name != "strait-headers");
+    let producer = SqsProducer::open(&client, &again).await.unwrap();
+    producer.send(&[redriven]).await.remove(0).unwrap();
+    let read = boto(&["read", &again_url, "1"]).await;
+    assert_eq!(read[0]["types"]["count"], "Number.int");
+    assert_eq!((&read[0]["attributes"]["count"], &read[0]["trace"]), (&json!("7"), &json!(TRACE)));
 }
 
 /// A standard queue carries any key, since its groups order nothing.

@@ -2,17 +2,20 @@ use std::collections::HashMap;
 
 use aws_sdk_sqs::types::MessageAttributeValue;
 use bytes::Bytes;
-use strait_core::{Headers, Id, Key, Message};
+use strait_core::{Headers, Id, Key, Message, reserved};
 
-use super::{BODY, EMPTY, HEADERS, ID, KEY, NO_BODY, UUID, packed};
+use super::{BODY, EMPTY, HEADERS, ID, KEY, NO_BODY, TRACE, UUID, packed, types};
 
 /// A message as it was sent. What this crate did not write is delivered as it is: the body is the payload, attributes
 /// are headers, in the order of their names.
+///
+/// `None` if the payload was in an attribute that was lost on the way: this crate never writes a body that says so by itself.
 pub(crate) fn decode(
     body: String,
     attributes: Option<HashMap<String, MessageAttributeValue>>,
     group: Option<&str>,
-) -> Message {
+    trace: Option<&str>,
+) -> Option<Message> {
     let mut attributes = attributes.unwrap_or_default();
     let id = take(&mut attributes, ID, |value| value.string_value()?.parse::<Id>().ok());
     let is_body = |value: &MessageAttributeValue| {
@@ -20,6 +23,9 @@ pub(crate) fn decode(
     };
     // Moved out, since it may be large.
     let payload = if attributes.get(BODY).is_some_and(is_body) { attributes.remove(BODY) } else { None };
+    if payload.is_none() && body == NO_BODY && id.is_some() {
+        return None;
+    }
     let payload = payload.map(|value| value.binary_value.map(|blob| Bytes::from(blob.into_inner())));
     let key = take(&mut attributes, KEY, |value| {
         let bytes = value.string_value().map(str::as_bytes).or(value.binary_value().map(AsRef::as_ref));
@@ -34,11 +40,21 @@ pub(crate) fn decode(
     });
     message.id = id;
     message.key = key.or_else(|| key_of_group(group?, id));
-    let mut own: Vec<_> = attributes.into_iter().map(|(name, value)| (name, into_bytes(value))).collect();
-    own.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+    let mut types: types::Types =
+        attributes.iter().filter_map(|(name, value)| Some((name.clone(), types::own(value)?.to_owned()))).collect();
+    let trace = trace.map(|trace| (TRACE.to_owned(), Bytes::copy_from_slice(trace.as_bytes())));
+    let own = attributes.into_iter().map(|(name, value)| (name, into_bytes(value)));
+    let mut own: Vec<_> = trace.into_iter().chain(own).collect();
+    own.sort_by(|(one, _), (other, _)| one.cmp(other));
     own.extend(packed.into_iter().flatten());
     message.headers = Headers::from_iter(own);
-    message
+    if let Some(said) = types::of(&message.headers) {
+        types.extend(said);
+    }
+    if let Some(header) = types::header(&types) {
+        message.headers.insert(reserved::TYPES, header);
+    }
+    Some(message)
 }
 
 /// Takes out what one of our attributes says. What does not say it is not ours, and stays a header.

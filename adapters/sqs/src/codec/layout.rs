@@ -1,19 +1,24 @@
-use aws_sdk_sqs::{primitives::Blob, types::MessageAttributeValue};
 use bytes::Bytes;
-use strait_core::{Error, ErrorKind, Key, Message, Result};
+use strait_core::{Error, ErrorKind, Key, Message, Result, reserved};
 
-use super::{ATTRIBUTES, BODY, EMPTY, HEADERS, ID, KEY, NO_BODY, UUID, packed, text};
+use super::{
+    ATTRIBUTES, BODY, Beside, EMPTY, HEADERS, ID, KEY, NO_BODY, TRACE, UUID, packed, text,
+    types::{self, Types},
+    value::{Attribute, Value},
+};
 
 /// Where each part of a message goes. Nothing is copied before it is sent.
 #[derive(Debug)]
 pub(crate) struct Layout<'a> {
     message: &'a Message,
-    grouped: bool,
+    beside: Beside,
     body: Body<'a>,
     /// The key, if an attribute carries it.
     key: Option<Value<'a>>,
+    /// The header of X-Ray, if it goes beside the attributes.
+    trace: Option<&'a str>,
     /// Headers with an attribute of their own.
-    own: Vec<(&'a str, Value<'a>)>,
+    own: Vec<Attribute<'a>>,
     /// The others, in order.
     packed: Vec<(&'a str, &'a Bytes)>,
 }
@@ -25,22 +30,13 @@ enum Body<'a> {
     Empty,
 }
 
-/// The value of an attribute.
-#[derive(Clone, Debug)]
-pub(crate) enum Value<'a> {
-    Text(&'a str),
-    Owned(String),
-    Binary(&'a [u8]),
-    Packed(Vec<u8>),
-}
-
 impl<'a> Layout<'a> {
-    /// Lays out a message; `grouped` says that its key is a group id.
+    /// Lays out a message for a place that carries so much beside attributes.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`] names the field that cannot be carried.
-    pub(crate) fn of(message: &'a Message, grouped: bool) -> Result<Self> {
+    pub(crate) fn of(message: &'a Message, beside: Beside) -> Result<Self> {
         let body = match text::allowed(&message.payload) {
             _ if message.payload.is_empty() => Body::Empty,
             // What stands for a payload that is elsewhere is not to be taken for one.
@@ -48,12 +44,12 @@ impl<'a> Layout<'a> {
             _ => Body::Binary(&message.payload),
         };
         let key = match &message.key {
-            Some(key) if grouped => key_of_group(message, key)?,
+            Some(key) if beside.group => key_of_group(message, key)?,
             Some(key) => Some(Value::of(key.as_str().as_bytes())),
             None => None,
         };
         let taken = 1 + usize::from(!matches!(body, Body::Text(_))) + usize::from(key.is_some());
-        let mut layout = Self { message, grouped, body, key, own: Vec::new(), packed: Vec::new() };
+        let mut layout = Self { message, beside, body, key, trace: None, own: Vec::new(), packed: Vec::new() };
         if !message.headers.is_empty() {
             layout.place_headers(ATTRIBUTES - taken)?;
         }
@@ -70,24 +66,46 @@ impl<'a> Layout<'a> {
                 return Err(invalid(text));
             }
         }
-        self.share(room);
+        let types = types::of(&self.message.headers);
+        self.share(room, types.as_ref());
         if !self.packed.is_empty() {
-            self.share(room - 1); // one of them for the rest
+            self.share(room - 1, types.as_ref()); // one of them for the rest
+        }
+        // The types of headers that have no attribute travel with them.
+        if let (Some(types), Some(said)) = (&types, self.message.headers.get(reserved::TYPES))
+            && self.packed.iter().any(|(name, _)| types.contains_key(*name))
+        {
+            self.packed.push((reserved::TYPES, said));
         }
         Ok(())
     }
 
-    fn share(&mut self, room: usize) {
+    fn share(&mut self, room: usize, types: Option<&Types>) {
         self.own.clear();
         self.packed.clear();
+        self.trace = None;
         for (name, value) in self.message.headers.iter() {
+            if self.beside.trace && name == TRACE && self.trace.is_none() {
+                self.trace = text::allowed(value).filter(|text| text::is_trace(text));
+                if self.trace.is_some() {
+                    continue;
+                }
+            }
+            if name == reserved::TYPES && types.is_some() {
+                continue; // attributes have types
+            }
             let fits = self.own.len() < room
                 && !value.is_empty()
                 && text::names_an_attribute(name)
-                && !self.own.iter().any(|(other, _)| *other == name)
+                && !self.own.iter().any(|other| other.name == name)
                 // Values of a name stay in order.
                 && !self.packed.iter().any(|(other, _)| *other == name);
-            if fits { self.own.push((name, Value::of(value))) } else { self.packed.push((name, value)) }
+            if fits {
+                let data_type = types.and_then(|types| types.get(name));
+                self.own.push(Attribute::of(name, value, data_type.map(String::as_str)));
+            } else {
+                self.packed.push((name, value));
+            }
         }
     }
 
@@ -97,7 +115,7 @@ impl<'a> Layout<'a> {
 
     /// Whether the key is a group id.
     pub(crate) fn is_grouped(&self) -> bool {
-        self.grouped
+        self.beside.group
     }
 
     /// The group: the key, or else the id, so that messages without a key wait for nobody. `None` without either.
@@ -106,15 +124,21 @@ impl<'a> Layout<'a> {
         key.or_else(|| self.message.id.map(|id| id.to_string()))
     }
 
-    pub(crate) fn attributes(&self) -> impl Iterator<Item = (&'a str, Value<'a>)> {
-        let id = self.message.id.map(|id| (ID, Value::Owned(id.to_string())));
+    /// The trace header, for where it goes beside the attributes. It does not count in the size of the message.
+    pub(crate) fn trace(&self) -> Option<&'a str> {
+        self.trace
+    }
+
+    pub(crate) fn attributes(&self) -> impl Iterator<Item = Attribute<'a>> {
+        let id = self.message.id.map(|id| Attribute::plain(ID, Value::Owned(id.to_string())));
         let body = match self.body {
             Body::Text(_) => None,
-            Body::Binary(bytes) => Some((BODY, Value::Binary(bytes))),
-            Body::Empty => Some((BODY, Value::Text(EMPTY))),
+            Body::Binary(bytes) => Some(Attribute::plain(BODY, Value::Binary(bytes))),
+            Body::Empty => Some(Attribute::plain(BODY, Value::Text(EMPTY))),
         };
-        let key = self.key.clone().map(|key| (KEY, key));
-        let packed = (!self.packed.is_empty()).then(|| (HEADERS, Value::Packed(packed::pack(&self.packed))));
+        let key = self.key.clone().map(|key| Attribute::plain(KEY, key));
+        let packed =
+            (!self.packed.is_empty()).then(|| Attribute::plain(HEADERS, Value::Packed(packed::pack(&self.packed))));
         id.into_iter().chain(body).chain(key).chain(self.own.iter().cloned()).chain(packed)
     }
 
@@ -128,7 +152,7 @@ impl<'a> Layout<'a> {
             Body::Empty => NO_BODY.len() + attribute(BODY, EMPTY.len()),
         };
         let key = self.key.as_ref().map_or(0, |key| attribute(KEY, key.len()));
-        let own: usize = self.own.iter().map(|(name, value)| attribute(name, value.len())).sum();
+        let own: usize = self.own.iter().map(Attribute::bytes).sum();
         let packed = if self.packed.is_empty() { 0 } else { attribute(HEADERS, packed::size(&self.packed)) };
         body + attribute(ID, UUID) + key + own + packed
     }
@@ -148,37 +172,4 @@ fn key_of_group<'a>(message: &Message, key: &'a Key) -> Result<Option<Value<'a>>
 
 fn invalid(text: String) -> Error {
     Error::new(ErrorKind::Invalid, text)
-}
-
-impl<'a> Value<'a> {
-    fn of(bytes: &'a [u8]) -> Self {
-        text::allowed(bytes).map_or(Self::Binary(bytes), Self::Text)
-    }
-
-    fn len(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Owned(text) => text.len(),
-            Self::Binary(bytes) => bytes.len(),
-            Self::Packed(bytes) => bytes.len(),
-        }
-    }
-
-    /// Its type, its text, and its bytes: one of the two.
-    pub(crate) fn parts(self) -> (&'static str, Option<String>, Option<Blob>) {
-        match self {
-            Self::Text(text) => ("String", Some(text.to_owned()), None),
-            Self::Owned(text) => ("String", Some(text), None),
-            Self::Binary(bytes) => ("Binary", None, Some(Blob::new(bytes))),
-            Self::Packed(bytes) => ("Binary", None, Some(Blob::new(bytes))),
-        }
-    }
-}
-
-impl From<Value<'_>> for MessageAttributeValue {
-    fn from(value: Value<'_>) -> Self {
-        let (data_type, text, bytes) = value.parts();
-        let value = Self::builder().data_type(data_type).set_string_value(text).set_binary_value(bytes);
-        value.build().expect("it has a type")
-    }
 }

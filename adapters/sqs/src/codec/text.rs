@@ -17,6 +17,22 @@ pub(super) fn names_an_attribute(name: &str) -> bool {
         && !(begins("aws.") || begins("amazon."))
 }
 
+/// Whether it is a trace header of AWS X-Ray, as the service has it: `Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1`.
+pub(super) fn is_trace(text: &str) -> bool {
+    let hex = |text: &str, length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let is_root = |value: &str| {
+        let parts: Vec<_> = value.split('-').collect();
+        matches!(parts[..], ["1", time, unique] if hex(time, 8) && hex(unique, 24))
+    };
+    let is_field = |field: &str| {
+        let visible = field.bytes().all(|byte| byte.is_ascii_graphic());
+        field.split_once('=').is_some_and(|(name, value)| visible && !name.is_empty() && !value.is_empty())
+    };
+    text.len() <= 256
+        && text.split(';').all(is_field)
+        && text.split(';').any(|field| field.strip_prefix("Root=").is_some_and(is_root))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,6 +54,18 @@ mod tests {
         }
         for name in ["", ".a", "a.", "a..b", "AWS.x", "Amazon.x", "a b", "ключ", "a:b", &"n".repeat(257)] {
             assert!(!names_an_attribute(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_trace_header_has_a_root() {
+        let root = "Root=1-5759e988-bd862e3fe1be46a994272793";
+        for text in [root.to_owned(), format!("{root};Parent=53995c3f42cd8ad8;Sampled=1"), format!("Self=1-x;{root}")] {
+            assert!(is_trace(&text), "{text}");
+        }
+        for text in ["", "Root=1-5759e988", "Sampled=1", &format!("{root};"), &format!("{root}; Sampled=1"), "ключ"]
+        {
+            assert!(!is_trace(text), "{text}");
         }
     }
 }
