@@ -11,7 +11,6 @@ const ALLOWED: [(&str, &[&str]); 4] = [
     (
         "strait-runtime",
         &[
-            "async-trait",
             "bytes",
             "fastrand",
             "futures-util",
@@ -34,7 +33,6 @@ const ALLOWED: [(&str, &[&str]); 4] = [
             "hashbrown",
             "serde",
             "serde_json",
-            "slab",
             "strait-core",
             "tokio",
             "tracing",
