@@ -89,7 +89,10 @@ impl Client {
     fn at(address: &str, access: &Access) -> Result<Self> {
         let wrong = |text: &str| Error::new(ErrorKind::Config, format!("pubsub: {text}"));
         check_url(address, access.allow_insecure).map_err(|reason| wrong(&format!("endpoint: {reason}")))?;
-        let plain = address.starts_with("http://");
+        let plain = !is_encrypted(address);
+        if plain && !begins_with(address, "http://") {
+            return Err(wrong("endpoint: is neither https nor http"));
+        }
         let identity = match &access.identity {
             Identity::File(_) if plain => {
                 return Err(wrong("credentials_file: is not sent to an endpoint that is not encrypted"));
@@ -213,6 +216,16 @@ async fn headers(credentials: &Credentials) -> Result<HeaderMap> {
     }
 }
 
+/// Whether what is sent there is encrypted. Only then credentials are sent along.
+pub(crate) fn is_encrypted(address: &str) -> bool {
+    begins_with(address, "https://")
+}
+
+/// Schemes may be written in capitals.
+fn begins_with(address: &str, scheme: &str) -> bool {
+    address.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+}
+
 /// What is set, or where the emulator is, or the service. The variable holds `host:port`, as Google's clients read it.
 fn address(endpoint: Option<&str>, emulator: Option<&str>) -> String {
     match (endpoint, emulator.filter(|host| !host.is_empty())) {
@@ -245,8 +258,13 @@ mod tests {
         Client::at("http://127.0.0.1:1", &access).unwrap();
         access.allow_insecure = true;
         Client::at("http://pubsub.example", &access).unwrap();
-        access.identity = Identity::File("/no/such/file".into());
-        assert!(refusal("http://127.0.0.1:1", &access).starts_with("pubsub: credentials_file: is not sent"));
+        assert!(refusal("ftp://127.0.0.1:1", &access).starts_with("pubsub: endpoint: is neither https nor http"));
+        for address in ["http://127.0.0.1:1", "HTTP://127.0.0.1:1", "hTtP://localhost:1"] {
+            access.identity = Identity::Default;
+            assert!(Client::at(address, &access).unwrap().credentials.is_none(), "{address}");
+            access.identity = Identity::File("/no/such/file".into());
+            assert!(refusal(address, &access).starts_with("pubsub: credentials_file: is not sent"), "{address}");
+        }
     }
 
     #[tokio::test]

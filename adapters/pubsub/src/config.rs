@@ -2,7 +2,7 @@ use std::time::{Duration, SystemTime};
 
 use strait_config::{Fields, StartAt};
 
-use crate::{Access, Identity, PubSubOptions};
+use crate::{Access, Identity, PubSubOptions, client::is_encrypted};
 
 /// The table of a connection.
 #[derive(Clone, Debug)]
@@ -20,7 +20,7 @@ impl ConnectionTable {
             allow_insecure,
             ..Access::default()
         };
-        let plain = access.endpoint.as_deref().is_some_and(|url| url.starts_with("http://"));
+        let plain = access.endpoint.as_deref().is_some_and(|url| !is_encrypted(url));
         access.identity = match (fields.text("credentials_file"), fields.flag("anonymous").unwrap_or(false)) {
             (Some(_), true) => {
                 fields.problem("anonymous", "and credentials_file exclude each other");

@@ -26,6 +26,8 @@ use crate::{
 
 /// The shortest and the longest lease there are.
 const LEASES: (Duration, Duration) = (Duration::from_secs(10), Duration::from_mins(10));
+/// The longest that a message is kept.
+const KEPT: Duration = Duration::from_hours(31 * 24);
 /// How many requests that settle or extend are under way at once.
 const REQUESTS: usize = 8;
 
@@ -39,9 +41,10 @@ pub struct PubSubOptions {
     /// pull was sent, so that it is at least twice `wait`. 10 s to 600 s. Default: the subscription's own. Another costs a
     /// call more for each pull, which asks for it.
     pub lease: Option<Duration>,
-    /// How long a message may be held in all. Default: 12 h. The service knows no limit.
+    /// How long a message may be held in all, at least as long as the lease. The service knows no limit but that of keeping
+    /// messages, 31 days. Default: 12 h.
     pub longest: Duration,
-    /// Most pulls at once. There are as few as keep the budget full. Default: 8.
+    /// Most pulls at once, 1 to 1,000. There are as few as keep the budget full. Default: 8.
     pub pollers: usize,
 }
 
@@ -60,6 +63,15 @@ impl PubSubOptions {
         }
         if !whole(self.lease) || self.lease.is_some_and(|lease| lease < LEASES.0 || lease > LEASES.1) {
             return Err(("lease", "must be whole seconds, 10 to 600"));
+        }
+        if self.longest < LEASES.0 || self.longest > KEPT {
+            return Err(("longest", "must be 10s to 31 days"));
+        }
+        if self.lease.is_some_and(|lease| lease > self.longest) {
+            return Err(("longest", "must be at least as long as the lease"));
+        }
+        if self.pollers == 0 || self.pollers > 1000 {
+            return Err(("pollers", "must be 1 to 1000"));
         }
         Ok(())
     }
@@ -82,6 +94,9 @@ impl Terms {
         let wait = options.wait.unwrap_or(Duration::from_secs((lease.as_secs() / 2).min(20)));
         if lease < 2 * wait {
             return Err(wrong("wait", "must be at most half of the lease, or of the subscription's deadline"));
+        }
+        if options.longest < lease {
+            return Err(wrong("longest", "must be at least as long as the lease, or the subscription's deadline"));
         }
         Ok(Self { wait, lease, asked: native != Some(lease) })
     }
@@ -196,9 +211,9 @@ impl PubSubQueue {
                     let text = format!("{what}: the answer is on its way for almost as long as a lease lasts");
                     Err(error::unavailable(text))
                 }
-                // There was nothing, as the service says or its stub. A connection that is none any more is noticed by
-                // itself.
-                None if matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled) => Ok(Vec::new()),
+                // There was nothing while it waited, as the service says or its stub. A connection that is none any more is
+                // noticed by itself. Before its time it is a failure, after which there is a pause.
+                None if ended(status.code()) && sent.elapsed() >= self.terms.wait => Ok(Vec::new()),
                 None => Err(error::of(&what, &status)),
             },
         }
@@ -222,6 +237,11 @@ impl PubSubQueue {
         })
         .collect()
     }
+}
+
+/// Whether this says that a pull is over by its deadline.
+fn ended(code: Code) -> bool {
+    matches!(code, Code::DeadlineExceeded | Code::Cancelled)
 }
 
 /// A message that was received.

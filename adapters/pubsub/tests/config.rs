@@ -69,6 +69,8 @@ fn connections_are_checked() {
     let sent = "is not sent to an endpoint that is not encrypted";
     let connection = format!("{file}endpoint = \"http://127.0.0.1:8085\"");
     assert_eq!(table(&connection), format!("{path}.credentials_file: {sent}"));
+    let connection = format!("{file}endpoint = \"HTTP://127.0.0.1:8085\"");
+    assert_eq!(table(&connection), format!("{path}.credentials_file: {sent}"));
     let both = format!("{file}anonymous = true");
     assert_eq!(table(&both), format!("{path}.anonymous: and credentials_file exclude each other"));
     assert_eq!(table("timeout = \"2m\""), format!("{path}.timeout: must be 100ms to 60s"));
@@ -87,6 +89,12 @@ fn channels_are_checked() {
     for lease in ["9s", "601s"] {
         assert_eq!(table(&format!("lease = \"{lease}\"")), format!("{path}.lease: must be whole seconds, 10 to 600"));
     }
+    for longest in ["9s", "32d", "1000000000y"] {
+        assert_eq!(table(&format!("longest = \"{longest}\"")), format!("{path}.longest: must be 10s to 31 days"));
+    }
+    let shorter = table("lease = \"60s\"\nlongest = \"30s\"");
+    assert_eq!(shorter, format!("{path}.longest: must be at least as long as the lease"));
+    assert_eq!(table("pollers = 1001"), format!("{path}.pollers: must be 1 to 1000"));
     let start = "must be \"earliest\", \"latest\", or a time such as 2026-01-31T12:00:00Z";
     assert_eq!(table("start = \"yesterday\""), format!("{path}.start: {start}"));
 }

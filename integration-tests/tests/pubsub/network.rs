@@ -78,6 +78,23 @@ async fn a_network_that_is_cut_for_longer_than_a_lease() {
     assert_eq!(unsettled(&client, &name, &name).await.unwrap(), 0);
 }
 
+/// gRPC's code of a deadline that is over.
+const DEADLINE_EXCEEDED: u16 = 4;
+
+/// A server that says at once that there was nothing in time is one that fails: it is not asked again without a pause.
+#[tokio::test]
+async fn a_pull_that_ends_before_its_time_is_a_failure() {
+    let (_, name) = channel(|_| {}).await;
+    let refuse = |call: &Call| (call.operation == "Pull").then_some(Trouble::Refuse(DEADLINE_EXCEEDED, "as planned"));
+    let proxy = proxy(refuse).await;
+    let queue = PubSubQueue::open(&through(&proxy, 10 * SECOND), &name, options()).await.unwrap();
+    let consumer = queue.consumer(QueueSettings::default());
+    let failed = timeout(20 * SECOND, consumer.receive(Budget::new(10, 1 << 20))).await.unwrap().unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Unavailable, "{failed}");
+    consumer.close().await.unwrap();
+    assert!(proxy.troubled("Pull") < 20, "{} pulls", proxy.troubled("Pull"));
+}
+
 #[tokio::test]
 async fn a_message_that_takes_longer_than_a_pull_waits() {
     let (client, name) = channel(|_| {}).await;

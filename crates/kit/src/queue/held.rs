@@ -224,7 +224,7 @@ impl<H: Clone> Held<H> {
         let due = |lease: &Lease<H>| {
             !lease.gone
                 && lease.due <= now
-                && now < lease.received + longest
+                && now.saturating_duration_since(lease.received) < longest
                 && !lease.grant.is_idle()
                 && lease.grant.state(|| now) != ClaimState::Lost
         };
