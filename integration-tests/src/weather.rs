@@ -44,7 +44,8 @@ pub async fn switched(server: SocketAddr, trouble: Trouble) -> (Proxy, Arc<Atomi
 pub fn storm(seed: u64, throttled: Trouble) -> impl Fn(&Call) -> Option<Trouble> + Send + Sync + 'static {
     let rng = Mutex::new(Rng::with_seed(seed));
     move |call| {
-        if call.operation.starts_with("Get") {
+        // What is looked at when a channel is opened: `GetQueueUrl`, or `GET`.
+        if call.operation.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("get")) {
             return None;
         }
         match rng.lock().expect("nothing panics while holding this").u8(..100) {

@@ -20,7 +20,12 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use crate::{Identity, error, name};
+use crate::{
+    Identity,
+    error::{self, NO_CREDENTIALS_NOW},
+    name,
+    operation::Operation,
+};
 
 /// How the service is reached, and as whom.
 #[derive(Clone, Debug)]
@@ -60,11 +65,15 @@ const ALIVE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_sec
 /// The most that is taken as one answer. What the service puts into one is more than a message of the largest size.
 const ANSWER_BYTES: usize = 32 << 20;
 
-/// The stubs of one connection. They never try again by themselves: whoever calls them does.
+/// The stubs of one connection, and Google's admin clients for what is no message. None tries again by itself: that is for
+/// the caller.
 #[derive(Clone)]
 pub struct Client {
     channel: Channel,
     credentials: Option<Credentials>,
+    address: Arc<str>,
+    /// Of the address, host and port.
+    host: Arc<str>,
     project: Option<Arc<str>>,
     timeout: Duration,
 }
@@ -102,6 +111,11 @@ impl Client {
         };
         let credentials = identity.credentials()?;
         let endpoint = Endpoint::from_shared(address.to_owned()).map_err(|_| wrong("endpoint: is no address"))?;
+        let host = endpoint.uri().authority().map_or("", |authority| {
+            let authority = authority.as_str();
+            authority.rsplit_once('@').map_or(authority, |(_, host)| host)
+        });
+        let host = host.into();
         let mut endpoint = endpoint
             .connect_timeout(CONNECT.min(access.timeout))
             .http2_keep_alive_interval(ALIVE.0)
@@ -114,6 +128,8 @@ impl Client {
         Ok(Self {
             channel: endpoint.connect_lazy(),
             credentials,
+            address: address.into(),
+            host,
             project: access.project.as_deref().map(Arc::from),
             timeout: access.timeout,
         })
@@ -159,32 +175,51 @@ impl Client {
         response.map(Response::new).ok_or_else(|| Status::internal("there is nothing in it"))
     }
 
-    /// Makes a call: the answer, or an error that begins with `what`. It and the credentials have the time of a call.
+    /// Makes a call: the answer, or an error that names the operation. It and the credentials have the time of a call.
     pub(crate) async fn call<T, R>(
         &self,
-        what: &str,
+        operation: Operation<'_>,
         message: T,
         call: impl AsyncFnOnce(Request<T>) -> Result<Response<R>, Status>,
     ) -> Result<R> {
-        self.call_within(self.timeout, what, message, call).await?.map_err(|status| error::of(what, &status))
+        self.call_within(self.timeout, operation, message, call).await?.map_err(|status| error::of(operation, &status))
     }
 
     /// The same within `time`, with the status as it is.
     pub(crate) async fn call_within<T, R>(
         &self,
         time: Duration,
-        what: &str,
+        operation: Operation<'_>,
         message: T,
         call: impl AsyncFnOnce(Request<T>) -> Result<Response<R>, Status>,
     ) -> Result<Result<R, Status>> {
         let end = Instant::now() + time;
         let request = match timeout_at(end, self.request(message, time)).await {
-            Ok(request) => request.map_err(|error| Error::new(error.kind(), format!("{what}: {error}")))?,
-            Err(_) => return Err(error::unavailable(format!("{what}: {NO_CREDENTIALS_NOW}"))),
+            Ok(request) => request.map_err(|error| Error::new(error.kind(), format!("{operation}: {error}")))?,
+            Err(_) => return Err(error::unavailable(format!("{operation}: {NO_CREDENTIALS_NOW}"))),
         };
         let outcome = timeout_at(end, call(request)).await;
         let outcome = outcome.unwrap_or_else(|_| Err(Status::deadline_exceeded("")));
         Ok(outcome.map(Response::into_inner))
+    }
+
+    /// A call about a topic or a subscription of this full name.
+    pub(crate) fn operation<'a>(
+        &'a self,
+        asks: &'static str,
+        full: &'a str,
+        permission: &'static str,
+    ) -> Operation<'a> {
+        Operation { asks, name: name::short(full), host: &self.host, permission }
+    }
+
+    /// Where the service is.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    pub(crate) fn credentials(&self) -> Option<&Credentials> {
+        self.credentials.as_ref()
     }
 
     pub(crate) fn timeout(&self) -> Duration {
@@ -203,8 +238,6 @@ impl Client {
         name::full("subscriptions", name, self.project())
     }
 }
-
-const NO_CREDENTIALS_NOW: &str = "the credentials cannot be had now";
 
 async fn headers(credentials: &Credentials) -> Result<HeaderMap> {
     match credentials.headers(Extensions::new()).await {
@@ -258,7 +291,7 @@ mod tests {
         Client::at("http://127.0.0.1:1", &access).unwrap();
         access.allow_insecure = true;
         Client::at("http://pubsub.example", &access).unwrap();
-        assert!(refusal("ftp://127.0.0.1:1", &access).starts_with("pubsub: endpoint: is neither https nor http"));
+        assert!(refusal("amqp://127.0.0.1:1", &access).starts_with("pubsub: endpoint: is neither https nor http"));
         for address in ["http://127.0.0.1:1", "HTTP://127.0.0.1:1", "hTtP://localhost:1"] {
             access.identity = Identity::Default;
             assert!(Client::at(address, &access).unwrap().credentials.is_none(), "{address}");

@@ -18,6 +18,7 @@ use crate::{
     ask::{Ask, MOST},
     codec::{self, REQUEST_BYTES},
     error, name,
+    operation::{Operation, permission},
     patience::Patience,
     producer::position,
     settle::{self, IDS},
@@ -158,32 +159,32 @@ impl PubSubQueue {
         &self.client
     }
 
-    fn what(&self, cannot: &str) -> String {
-        format!("pubsub: cannot {cannot} {:?}", self.place.name)
+    fn operation(&self, asks: &'static str) -> Operation<'_> {
+        self.client.operation(asks, &self.place.full, permission::CONSUME)
     }
 
     /// Says when deliveries come again, from now on.
-    async fn modify(&self, what: &str, ids: &[AckId], seconds: u64) -> Vec<Result<()>> {
+    async fn modify(&self, operation: Operation<'_>, ids: &[AckId], seconds: u64) -> Vec<Result<()>> {
         let request = ModifyAckDeadlineRequest {
             subscription: self.place.full.clone(),
             ack_ids: ids.iter().map(|id| id.0.to_string()).collect(),
             ack_deadline_seconds: i32::try_from(seconds).unwrap_or(i32::MAX),
         };
         let call = async |request| self.client.subscriber().modify_ack_deadline(request).await;
-        let outcome = self.client.call_within(self.client.timeout(), what, request, call).await;
-        settle::outcomes(what, ids.iter().map(|id| &*id.0), outcome)
+        let outcome = self.client.call_within(self.client.timeout(), operation, request, call).await;
+        settle::outcomes(operation, ids.iter().map(|id| &*id.0), outcome)
     }
 
-    async fn acknowledge(&self, what: &str, ids: &[AckId]) -> Vec<Result<()>> {
+    async fn acknowledge(&self, operation: Operation<'_>, ids: &[AckId]) -> Vec<Result<()>> {
         let ack_ids = ids.iter().map(|id| id.0.to_string()).collect();
         let request = AcknowledgeRequest { subscription: self.place.full.clone(), ack_ids };
         let call = async |request| self.client.subscriber().acknowledge(request).await;
-        let outcome = self.client.call_within(self.client.timeout(), what, request, call).await;
-        settle::outcomes(what, ids.iter().map(|id| &*id.0), outcome)
+        let outcome = self.client.call_within(self.client.timeout(), operation, request, call).await;
+        settle::outcomes(operation, ids.iter().map(|id| &*id.0), outcome)
     }
 
     async fn pull(&self, budget: Budget) -> Result<Vec<ReceivedMessage>> {
-        let what = self.what("receive from");
+        let operation = self.operation("receive from");
         let request = PullRequest {
             subscription: self.place.full.clone(),
             max_messages: i32::try_from(self.ask.most(budget)).unwrap_or(1),
@@ -191,7 +192,7 @@ impl PubSubQueue {
         };
         let (sent, begun) = (Instant::now(), OnceLock::new());
         let call = async |request| self.client.pull(request, &begun).await;
-        match self.client.call_within(self.patience.time(), &what, request, call).await? {
+        match self.client.call_within(self.patience.time(), operation, request, call).await? {
             Ok(PullResponse { received_messages }) => {
                 if !received_messages.is_empty() {
                     self.patience.came(sent.elapsed());
@@ -200,7 +201,7 @@ impl PubSubQueue {
             }
             Err(status) if status.code() == Code::OutOfRange => {
                 self.ask.came(REQUEST_BYTES); // so many at once are too many bytes: they come again, one by one
-                Err(error::unavailable(format!("{what}: the answer is too large")))
+                Err(error::unavailable(format!("{operation}: the answer is too large")))
             }
             Err(status) => match begun.get() {
                 Some(begun) => {
@@ -208,13 +209,13 @@ impl PubSubQueue {
                     if self.patience.broken_off(begun.elapsed()) {
                         return Ok(Vec::new()); // it comes again, and the next may take longer
                     }
-                    let text = format!("{what}: the answer is on its way for almost as long as a lease lasts");
+                    let text = format!("{operation}: the answer is on its way for almost as long as a lease lasts");
                     Err(error::unavailable(text))
                 }
                 // There was nothing while it waited, as the service says or its stub. A connection that is none any more is
                 // noticed by itself. Before its time it is a failure, after which there is a pause.
                 None if ended(status.code()) && sent.elapsed() >= self.terms.wait => Ok(Vec::new()),
-                None => Err(error::of(&what, &status)),
+                None => Err(error::of(operation, &status)),
             },
         }
     }
@@ -224,9 +225,9 @@ impl PubSubQueue {
         if !self.terms.asked || came.is_empty() {
             return came;
         }
-        let what = self.what("lease from");
+        let operation = self.operation("lease from");
         let ids: Vec<_> = came.iter().map(|leased| leased.handle.clone()).collect();
-        let outcomes = self.modify(&what, &ids, self.terms.lease.as_secs()).await;
+        let outcomes = self.modify(operation, &ids, self.terms.lease.as_secs()).await;
         let kept = came.into_iter().zip(outcomes);
         kept.filter_map(|(leased, outcome)| match outcome {
             Ok(()) => Some(leased),
@@ -292,24 +293,24 @@ impl Queue for PubSubQueue {
     }
 
     async fn delete(&self, ids: &[AckId]) -> Vec<Result<()>> {
-        let what = self.what("settle on");
-        let chunks: Vec<_> = ids.chunks(IDS).map(|chunk| self.acknowledge(&what, chunk)).collect();
+        let operation = self.operation("settle on");
+        let chunks: Vec<_> = ids.chunks(IDS).map(|chunk| self.acknowledge(operation, chunk)).collect();
         stream::iter(chunks).buffered(REQUESTS).collect::<Vec<_>>().await.concat()
     }
 
     async fn extend(&self, ids: &[AckId]) -> Vec<Result<()>> {
-        let (what, seconds) = (self.what("extend leases on"), self.terms.lease.as_secs());
-        let chunks: Vec<_> = ids.chunks(IDS).map(|chunk| self.modify(&what, chunk, seconds)).collect();
+        let (operation, seconds) = (self.operation("extend leases on"), self.terms.lease.as_secs());
+        let chunks: Vec<_> = ids.chunks(IDS).map(|chunk| self.modify(operation, chunk, seconds)).collect();
         stream::iter(chunks).buffered(REQUESTS).collect::<Vec<_>>().await.concat()
     }
 
     async fn release(&self, ids: &[AckId]) -> Vec<Result<()>> {
-        let what = self.what("give back to");
+        let operation = self.operation("release to");
         // What is refused comes behind what was not yet delivered of its key, on the emulator. What runs out comes before.
         let seconds = u64::from(self.place.ordering == Ordering::Key);
         let mut outcomes = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(IDS) {
-            outcomes.extend(self.modify(&what, chunk, seconds).await); // one after the other, for the order
+            outcomes.extend(self.modify(operation, chunk, seconds).await); // one after the other, for the order
         }
         outcomes
     }

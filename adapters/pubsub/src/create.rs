@@ -2,13 +2,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{
-    DeadLetterPolicy, SeekRequest, Subscription, Topic, seek_request::Target,
-};
 use strait_core::Result;
 use tonic::Code;
 
-use crate::{Client, error, name};
+use crate::{
+    Client, error,
+    operation::{Operation, permission},
+    refusal::Refusal,
+};
 
 /// How long a topic that is made keeps its messages, so that a subscription made later can start before it was.
 const RETENTION: Duration = Duration::from_mins(10);
@@ -46,12 +47,9 @@ impl NewSubscription {
 ///
 /// What the service says.
 pub async fn create_topic(client: &Client, topic: &str) -> Result<bool> {
-    let name = client.topic(topic)?;
-    let what = format!("pubsub: cannot create topic {:?}", name::short(&name));
-    let retention = prost_types::Duration::try_from(RETENTION).ok();
-    let topic = Topic { name, message_retention_duration: retention, ..Topic::default() };
-    let call = async |request| client.publisher().create_topic(request).await;
-    made(&what, client.call_within(client.timeout(), &what, topic, call).await?)
+    let full = client.topic(topic)?;
+    let operation = client.operation("create topic", &full, permission::CREATE_TOPIC);
+    made(operation, client.make_topic(operation, &full, RETENTION).await?)
 }
 
 /// Makes a subscription. Returns whether it did not exist.
@@ -60,32 +58,16 @@ pub async fn create_topic(client: &Client, topic: &str) -> Result<bool> {
 ///
 /// What the service says.
 pub async fn create_subscription(client: &Client, new: &NewSubscription) -> Result<bool> {
-    let name = client.subscription(&new.name)?;
-    let what = format!("pubsub: cannot create subscription {:?}", name::short(&name));
-    let subscription = Subscription {
-        name,
-        topic: client.topic(&new.topic)?,
-        ack_deadline_seconds: i32::try_from(new.lease.as_secs()).unwrap_or(i32::MAX),
-        enable_message_ordering: new.ordered,
-        enable_exactly_once_delivery: new.exactly_once,
-        dead_letter_policy: match &new.dead_letter {
-            None => None,
-            Some((topic, attempts)) => Some(DeadLetterPolicy {
-                dead_letter_topic: client.topic(topic)?,
-                max_delivery_attempts: i32::try_from(*attempts).unwrap_or(i32::MAX),
-            }),
-        },
-        ..Subscription::default()
-    };
-    let call = async |request| client.subscriber().create_subscription(request).await;
-    made(&what, client.call_within(client.timeout(), &what, subscription, call).await?)
+    let full = client.subscription(&new.name)?;
+    let operation = client.operation("create subscription", &full, permission::CREATE_SUBSCRIPTION);
+    made(operation, client.make_subscription(operation, new).await?)
 }
 
-fn made<T>(what: &str, outcome: Result<T, tonic::Status>) -> Result<bool> {
+fn made(operation: Operation<'_>, outcome: Result<(), Refusal>) -> Result<bool> {
     match outcome {
-        Ok(_) => Ok(true),
-        Err(status) if status.code() == Code::AlreadyExists => Ok(false),
-        Err(status) => Err(error::of(what, &status)),
+        Ok(()) => Ok(true),
+        Err(refusal) if refusal.code == Code::AlreadyExists => Ok(false),
+        Err(refusal) => Err(error::refused(operation, &refusal)),
     }
 }
 
@@ -94,10 +76,10 @@ fn made<T>(what: &str, outcome: Result<T, tonic::Status>) -> Result<bool> {
 ///
 /// # Errors
 ///
-/// What the service says.
+/// [`ErrorKind::Config`](strait_core::ErrorKind::Config) if the time is before 1970; otherwise what the service says.
 pub async fn seek(client: &Client, subscription: &str, time: SystemTime) -> Result<()> {
-    let subscription = client.subscription(subscription)?;
-    let what = format!("pubsub: cannot seek in {:?}", name::short(&subscription));
-    let request = SeekRequest { subscription, target: Some(Target::Time(time.into())) };
-    client.call(&what, request, async |request| client.subscriber().seek(request).await).await.map(drop)
+    let full = client.subscription(subscription)?;
+    let operation = client.operation("seek in", &full, permission::CONSUME);
+    let outcome = client.move_subscription(operation, &full, time).await?;
+    outcome.map_err(|refusal| error::refused(operation, &refusal))
 }

@@ -1,4 +1,4 @@
-//! What a status says beside its code: which acknowledgements failed, and when to try again.
+//! What a status says beside its code: why, which acknowledgements failed, and when to try again.
 //!
 //! Three messages of `google.rpc`, of which no more is read than is needed.
 
@@ -15,6 +15,8 @@ struct RpcStatus {
 
 #[derive(Clone, PartialEq, Message)]
 struct ErrorInfo {
+    #[prost(string, tag = "1")]
+    reason: String,
     #[prost(map = "string, string", tag = "3")]
     metadata: HashMap<String, String>,
 }
@@ -38,6 +40,12 @@ pub(crate) fn failures(status: &Status) -> HashMap<String, String> {
     all.filter(|(_, what)| is_permanent(what) || what.starts_with("TRANSIENT_FAILURE_")).collect()
 }
 
+/// Google's name for why a call failed, and what it says beside it.
+pub(crate) fn reason(status: &Status) -> Option<(String, HashMap<String, String>)> {
+    let info = details::<ErrorInfo>(status, "google.rpc.ErrorInfo").into_iter().find(|info| !info.reason.is_empty())?;
+    Some((info.reason, info.metadata))
+}
+
 /// Whether one that failed so will fail for ever.
 pub(crate) fn is_permanent(what: &str) -> bool {
     what.starts_with("PERMANENT_FAILURE_")
@@ -58,7 +66,13 @@ pub(crate) mod tests {
     /// A status as the service makes it for acknowledgements that failed.
     pub(crate) fn of_acks(code: Code, failed: &[(&str, &str)]) -> Status {
         let metadata = failed.iter().map(|(id, what)| ((*id).to_owned(), (*what).to_owned())).collect();
-        with(code, "google.rpc.ErrorInfo", &ErrorInfo { metadata })
+        with(code, "google.rpc.ErrorInfo", &ErrorInfo { reason: String::new(), metadata })
+    }
+
+    /// A status as the service makes it for a call that it does not allow.
+    pub(crate) fn why(code: Code, reason: &str, metadata: &[(&str, &str)]) -> Status {
+        let metadata = metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        with(code, "google.rpc.ErrorInfo", &ErrorInfo { reason: reason.to_owned(), metadata })
     }
 
     fn with(code: Code, name: &str, detail: &impl Message) -> Status {

@@ -2,8 +2,10 @@
 //!
 //! [`PubSub`] is the provider for configuration, [`PubSubProducer`] and [`PubSubQueue`] what it is made of. Both speak
 //! gRPC by generated stubs, a call at a time: what a message is acknowledged by is in our hands, and every answer is seen.
+//! Topics and subscriptions are looked at and made by the admin clients of `google-cloud-pubsub`.
 //! `docs/semantics.md` says what carries what, and what is refused.
 
+mod admin;
 mod ask;
 mod client;
 mod codec;
@@ -14,11 +16,14 @@ mod details;
 mod error;
 mod identity;
 mod name;
+mod operation;
 mod patience;
 mod producer;
 mod provider;
+mod refusal;
 mod settle;
 mod subscription;
+mod unreachable;
 
 pub use client::{Access, Client};
 pub use consumer::{AckId, PubSubOptions, PubSubQueue};

@@ -9,15 +9,14 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
-use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{
-    GetTopicRequest, PublishRequest, PublishResponse, PubsubMessage,
-};
+use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{PublishRequest, PublishResponse, PubsubMessage};
 use strait_core::{Error, ErrorKind, Key, Limits, Message, Plan, Position, Producer, Receipt, Result};
 
 use crate::{
-    Client,
+    Client, admin,
     codec::{self, REQUEST_BYTES, REQUEST_MESSAGES},
     error, name,
+    operation::{Operation, permission},
 };
 
 /// How many requests of one batch are under way at once. A batch of a sender is one request.
@@ -30,7 +29,6 @@ const REQUESTS: usize = 8;
 pub struct PubSubProducer {
     client: Client,
     topic: Arc<str>,
-    what: Arc<str>,
     closed: AtomicBool,
 }
 
@@ -43,22 +41,21 @@ impl PubSubProducer {
     /// allowed to look: then it is opened all the same.
     pub async fn open(client: &Client, topic: &str) -> Result<Self> {
         let topic = client.topic(topic)?;
-        let what = format!("pubsub: cannot open topic {:?}", name::short(&topic));
-        let request = GetTopicRequest { topic: topic.clone() };
-        match client.call(&what, request, async |request| client.publisher().get_topic(request).await).await {
-            Err(error) if error.kind() == ErrorKind::Denied => {
-                tracing::warn!(topic = name::short(&topic), "it may not be looked at: whether it exists is not known");
-            }
-            outcome => drop(outcome?),
+        let operation = client.operation("open topic", &topic, permission::GET_TOPIC);
+        if admin::if_allowed(operation, client.look_at_topic(operation, &topic).await?)?.is_none() {
+            let missing = permission::GET_TOPIC;
+            tracing::warn!(
+                topic = name::short(&topic),
+                missing,
+                "it may not be looked at: whether it exists is not known"
+            );
         }
-        let what = format!("pubsub: cannot publish to {:?}", name::short(&topic));
-        Ok(Self { client: client.clone(), topic: topic.into(), what: what.into(), closed: AtomicBool::new(false) })
+        Ok(Self { client: client.clone(), topic: topic.into(), closed: AtomicBool::new(false) })
     }
 
     /// Another producer to the same topic, open as long as it is not closed itself.
     pub fn another(&self) -> Self {
-        let (topic, what) = (Arc::clone(&self.topic), Arc::clone(&self.what));
-        Self { client: self.client.clone(), topic, what, closed: AtomicBool::new(false) }
+        Self { client: self.client.clone(), topic: Arc::clone(&self.topic), closed: AtomicBool::new(false) }
     }
 
     /// The stubs beneath.
@@ -66,19 +63,23 @@ impl PubSubProducer {
         &self.client
     }
 
+    fn operation(&self) -> Operation<'_> {
+        self.client.operation("publish to", &self.topic, permission::PUBLISH)
+    }
+
     /// Publishes messages of one key, or of none.
     async fn publish(&self, messages: Vec<PubsubMessage>) -> Vec<Result<Receipt>> {
-        let count = messages.len();
+        let (count, operation) = (messages.len(), self.operation());
         let request = PublishRequest { topic: self.topic.to_string(), messages };
         let reply =
-            self.client.call(&self.what, request, async |request| self.client.publisher().publish(request).await).await;
+            self.client.call(operation, request, async |request| self.client.publisher().publish(request).await).await;
         match reply {
             Ok(PublishResponse { message_ids }) if message_ids.len() == count => {
                 message_ids.iter().map(|id| Ok(Receipt::new(position(id)))).collect()
             }
             // Who knows what else it has wrong.
             Ok(_) => {
-                let text = format!("{}: the answer does not have one id for each message", self.what);
+                let text = format!("{operation}: the answer does not have one id for each message");
                 failures(count, &error::unavailable(text).into_ambiguous())
             }
             Err(error) => failures(count, &error),
@@ -169,7 +170,10 @@ impl Producer for PubSubProducer {
 
     async fn send(&self, batch: &[Message]) -> Vec<Result<Receipt>> {
         if self.closed.load(Relaxed) {
-            return failures(batch.len(), &Error::new(ErrorKind::Closed, format!("{}: it is closed", self.what)));
+            return failures(
+                batch.len(),
+                &Error::new(ErrorKind::Closed, format!("{}: it is closed", self.operation())),
+            );
         }
         let mut outcomes: Vec<Option<Result<Receipt>>> = Vec::new();
         outcomes.resize_with(batch.len(), || None);
@@ -183,7 +187,8 @@ impl Producer for PubSubProducer {
                 outcomes[place] = Some(reply);
             }
         }
-        let missing = || Err(error::unavailable(format!("{}: nothing is known of it", self.what)).into_ambiguous());
+        let missing =
+            || Err(error::unavailable(format!("{}: nothing is known of it", self.operation())).into_ambiguous());
         outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(missing)).collect()
     }
 

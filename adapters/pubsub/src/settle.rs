@@ -3,7 +3,7 @@
 use strait_core::{Error, ErrorKind, Result};
 use tonic::{Code, Status};
 
-use crate::{details, error};
+use crate::{details, error, operation::Operation};
 
 /// Most of them in a request: it may have 512 KiB, and they have about 200 bytes each.
 pub(crate) const IDS: usize = 1000;
@@ -11,7 +11,7 @@ pub(crate) const IDS: usize = 1000;
 /// One outcome per id. On a subscription with exactly-once delivery a request fails in part, and the status names which;
 /// on another it has its effect as a whole.
 pub(crate) fn outcomes<'a>(
-    what: &str,
+    operation: Operation<'_>,
     ids: impl IntoIterator<Item = &'a str>,
     outcome: Result<Result<(), Status>>,
 ) -> Vec<Result<()>> {
@@ -24,19 +24,20 @@ pub(crate) fn outcomes<'a>(
     let failed = details::failures(&status);
     if failed.is_empty() {
         // An id that is none: they are the service's own, so that it does not know it any more.
-        let error = if status.code() == Code::InvalidArgument { lost(what) } else { error::of(what, &status) };
+        let error =
+            if status.code() == Code::InvalidArgument { lost(operation) } else { error::of(operation, &status) };
         return ids.map(|_| Err(error.clone())).collect();
     }
     ids.map(|id| match failed.get(id) {
         None => Ok(()),
-        Some(failure) if details::is_permanent(failure) => Err(lost(what)),
-        Some(_) => Err(error::unavailable(format!("{what}: not now"))),
+        Some(failure) if details::is_permanent(failure) => Err(lost(operation)),
+        Some(_) => Err(error::unavailable(format!("{operation}: not now"))),
     })
     .collect()
 }
 
-fn lost(what: &str) -> Error {
-    Error::new(ErrorKind::Lost, format!("{what}: the lease is over"))
+fn lost(operation: Operation<'_>) -> Error {
+    Error::new(ErrorKind::Lost, format!("{operation}: the lease is over"))
 }
 
 #[cfg(test)]
@@ -45,7 +46,8 @@ mod tests {
     use crate::details::tests::of_acks;
 
     fn kinds(outcome: Result<Result<(), Status>>) -> Vec<Option<ErrorKind>> {
-        let outcomes = outcomes("pubsub: cannot settle", ["a", "b", "c"], outcome);
+        let operation = Operation { asks: "settle on", name: "s", host: "pubsub.example:443", permission: "" };
+        let outcomes = outcomes(operation, ["a", "b", "c"], outcome);
         outcomes.into_iter().map(|outcome| outcome.err().map(|error| error.kind())).collect()
     }
 

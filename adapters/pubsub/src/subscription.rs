@@ -1,9 +1,12 @@
 use std::{sync::Arc, time::Duration};
 
-use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{GetSubscriptionRequest, Subscription};
+use google_cloud_pubsub::model::Subscription;
 use strait_core::{Error, ErrorKind, Ordering, Result};
 
-use crate::{Client, name};
+use crate::{
+    Client, admin, name,
+    operation::{Operation, permission},
+};
 
 /// An existing subscription, and what there is to know of it.
 #[derive(Clone, Debug)]
@@ -28,21 +31,17 @@ impl Place {
     pub(crate) async fn find(client: &Client, subscription: &str) -> Result<Self> {
         let full = client.subscription(subscription)?;
         let name: Arc<str> = name::short(&full).into();
-        let what = format!("pubsub: cannot open subscription {name:?}");
-        let request = GetSubscriptionRequest { subscription: full.clone() };
-        let found = client.call(&what, request, async |request| client.subscriber().get_subscription(request).await);
-        match found.await {
-            Ok(found) => Self::of(full, name, &found, &what),
-            // Whoever may only consume need not be allowed to look.
-            Err(error) if error.kind() == ErrorKind::Denied => {
-                tracing::warn!(subscription = &*name, "it may not be looked at: it is taken for one without order");
-                Ok(Self { full, name, topic: None, ordering: Ordering::None, lease: None, native_attempts: None })
-            }
-            Err(error) => Err(error),
+        let operation = client.operation("open subscription", &full, permission::GET_SUBSCRIPTION);
+        let looked = client.look_at_subscription(operation, &full).await?;
+        if let Some(found) = admin::if_allowed(operation, looked)? {
+            return Self::of(&full, name, &found, operation);
         }
+        let missing = permission::GET_SUBSCRIPTION;
+        tracing::warn!(subscription = &*name, missing, "it may not be looked at: it is taken for one without order");
+        Ok(Self { full, name, topic: None, ordering: Ordering::None, lease: None, native_attempts: None })
     }
 
-    fn of(full: String, name: Arc<str>, found: &Subscription, what: &str) -> Result<Self> {
+    fn of(full: &str, name: Arc<str>, found: &Subscription, what: Operation<'_>) -> Result<Self> {
         let pushes = found.push_config.as_ref().is_some_and(|push| !push.push_endpoint.is_empty());
         let exports = found.bigquery_config.is_some() || found.cloud_storage_config.is_some();
         if pushes || exports || found.bigtable_config.is_some() {
@@ -54,7 +53,7 @@ impl Place {
         let policy = found.dead_letter_policy.as_ref();
         let lease = u64::try_from(found.ack_deadline_seconds).ok().filter(|seconds| *seconds > 0);
         Ok(Self {
-            full,
+            full: full.to_owned(),
             name,
             topic: Some(found.topic.clone()),
             ordering: if found.enable_message_ordering { Ordering::Key } else { Ordering::None },
@@ -66,31 +65,29 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
-    use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{DeadLetterPolicy, PushConfig};
+    use google_cloud_pubsub::model::{DeadLetterPolicy, PushConfig};
 
     use super::*;
 
     fn of(found: &Subscription) -> Result<Place> {
-        Place::of("projects/p/subscriptions/s".to_owned(), "s".into(), found, "pubsub: cannot open")
+        let operation = Operation { asks: "open subscription", name: "s", host: "pubsub.example:443", permission: "" };
+        Place::of("projects/p/subscriptions/s", "s".into(), found, operation)
     }
 
     #[test]
     fn what_is_there_decides_what_is_promised() {
-        let policy = DeadLetterPolicy { max_delivery_attempts: 7, ..Default::default() };
-        let found = Subscription {
-            enable_message_ordering: true,
-            ack_deadline_seconds: 30,
-            dead_letter_policy: Some(policy),
-            push_config: Some(PushConfig::default()),
-            ..Default::default()
-        };
+        let found = Subscription::new()
+            .set_enable_message_ordering(true)
+            .set_ack_deadline_seconds(30)
+            .set_dead_letter_policy(DeadLetterPolicy::new().set_max_delivery_attempts(7))
+            .set_push_config(PushConfig::new());
         let place = of(&found).unwrap();
         assert_eq!((place.ordering, place.native_attempts), (Ordering::Key, Some(7)));
         assert_eq!(place.lease, Some(Duration::from_secs(30)));
-        let push = PushConfig { push_endpoint: "https://example".to_owned(), ..Default::default() };
-        let pushed = of(&Subscription { push_config: Some(push), ..Default::default() }).unwrap_err();
+        let push = PushConfig::new().set_push_endpoint("https://example");
+        let pushed = of(&Subscription::new().set_push_config(push)).unwrap_err();
         assert_eq!(pushed.kind(), ErrorKind::Unsupported);
-        let detached = of(&Subscription { detached: true, ..Default::default() }).unwrap_err();
+        let detached = of(&Subscription::new().set_detached(true)).unwrap_err();
         assert_eq!(detached.kind(), ErrorKind::NotFound);
     }
 }

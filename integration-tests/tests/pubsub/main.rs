@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod frozen;
+mod google;
 mod network;
 mod opening;
 mod others;

@@ -10,7 +10,7 @@ use integration_tests::{
 use strait_config::{Bus, Registry};
 use strait_core::{ErrorKind, Message};
 use strait_pubsub::{
-    Access, Client, NewSubscription, PubSub, PubSubProducer, PubSubQueue, create_subscription, create_topic,
+    Access, Client, Identity, NewSubscription, PubSub, PubSubProducer, PubSubQueue, create_subscription, create_topic,
 };
 use tokio::time::timeout;
 
@@ -151,6 +151,25 @@ async fn an_address_that_is_none_or_where_nobody_listens_is_told() {
     let nobody = connect("http://127.0.0.1:1").unwrap();
     let refused = timeout(Duration::from_secs(20), PubSubProducer::open(&nobody, "orders")).await.unwrap().unwrap_err();
     assert_eq!((refused.kind(), refused.is_ambiguous()), (ErrorKind::Unavailable, false), "{refused:?}");
+    let text = "pubsub: cannot open topic \"orders\": \"127.0.0.1:1\" refuses connections";
+    assert_eq!(refused.to_string(), text);
+    assert!(std::error::Error::source(&refused).unwrap().to_string().starts_with("Connection refused"));
+    // The data path tells it as the admin client does.
+    let producer = PubSubProducer::open(&connect(&endpoint()).unwrap(), "orders").await;
+    assert_eq!(producer.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+/// What is called by a name that no machine has, by both paths.
+#[tokio::test]
+async fn a_host_without_an_address_is_told() {
+    let mut access = Access::default();
+    (access.project, access.endpoint) = (Some("strait".to_owned()), Some("https://pubsub.invalid".to_owned()));
+    access.identity = Identity::Anonymous;
+    let client = Client::connect(&access).unwrap();
+    let refused = PubSubProducer::open(&client, "orders").await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    let text = "pubsub: cannot open topic \"orders\": \"pubsub.invalid\" has no address";
+    assert_eq!(refused.to_string(), text);
 }
 
 /// Google's clients find an emulator by a variable, and so does this one: in a process of its own, which has it.
