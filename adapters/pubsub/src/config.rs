@@ -85,6 +85,8 @@ impl ReceiverTable {
             longest: fields.duration("longest").unwrap_or(defaults.longest),
             pollers: fields.count("pollers").unwrap_or(defaults.pollers),
         };
+        fields.called_elsewhere("ack_deadline", "lease");
+        fields.called_elsewhere("ack_deadline_seconds", "lease");
         if let Err((field, rule)) = options.check() {
             fields.problem(field, rule);
         }

@@ -4,6 +4,10 @@
 //! service to another; a [`Bus`] opens its channels by name. Everything that is wrong with the files is said at once,
 //! each in a sentence that names the file and the key path, before anything is opened. No value of a variable or a
 //! secret is ever shown.
+//!
+//! A text may hold `${NAME}`, which is a variable of the environment, `${NAME:-default}`, with a default where that is not set
+//! or empty, and `${file:/path}`, which is what a file holds. A default and a path may hold more of them. `$$` is a dollar; a
+//! dollar before a letter is refused. Where a number is wanted, a text that is a single one is read as a number.
 
 mod builder;
 mod bus;

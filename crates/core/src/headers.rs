@@ -8,7 +8,8 @@ use bytes::Bytes;
 ///
 /// What is received must be representable, so any name and any value is. What *every* provider carries is narrower, the
 /// *portable subset*: names `[a-z0-9][a-z0-9._-]{0,99}`, not beginning with `strait-`, `aws.`, `amazon.` or `goog`, once
-/// each; values of UTF-8, 1 to 1,024 bytes. A sender refuses what its provider cannot carry, and names the header.
+/// each; values of UTF-8, 1 to 1,024 bytes. A sender refuses what its provider cannot carry, and names the header;
+/// of a message that was [received and is sent on](crate::Message::is_onward) it leaves it out.
 ///
 /// `Debug` shows names and lengths only.
 #[derive(Clone, Default, PartialEq, Eq)]

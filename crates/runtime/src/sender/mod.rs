@@ -2,13 +2,15 @@
 
 mod driver;
 mod fitting;
+mod health;
 mod ids;
+mod refusal;
 mod settings;
 mod shared;
 mod state;
 mod ticket;
 
-use std::{error, fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use strait_core::{Error, ErrorKind, Key, Limits, Message, Plan, Producer, Receipt, Result, planted, reserved};
 use tokio::{
@@ -18,10 +20,11 @@ use tokio::{
 };
 
 pub(crate) use fitting::leave_out_others;
+pub use health::SenderHealth;
+pub use refusal::TryEnqueueError;
 pub use settings::{AfterFailure, SenderSettings};
 pub use ticket::{Outcome, Pending};
 
-use crate::State as Condition;
 use driver::Ending;
 use shared::Shared;
 use state::State;
@@ -254,18 +257,18 @@ impl Sender {
 
     /// Sends messages of `key` again, after one was not sent. Idempotent. See [`AfterFailure::Pause`].
     pub fn resume(&self, key: &Key) {
-        self.shared().state().resume(key);
+        self.shared().state().paused.resume(key);
     }
 
     /// Sends messages of every key again. Idempotent. See [`AfterFailure::Pause`].
     pub fn resume_all(&self) {
-        self.shared().state().resume_all();
+        self.shared().state().paused.resume_all();
     }
 
     /// The keys that are paused, in no order: 10,000 at most. Keys are content, and do not belong in logs. See
     /// [`AfterFailure::Pause`].
     pub fn paused_keys(&self) -> Vec<Key> {
-        self.shared().state().list_paused_keys()
+        self.shared().state().paused.list()
     }
 
     /// What one request may hold, and each message of it.
@@ -280,74 +283,10 @@ impl Sender {
 
     /// How it is now.
     pub fn health(&self) -> SenderHealth {
-        let state = self.shared().state();
-        let (failures, last_failure) = state.failures;
-        let condition = match failures {
-            _ if state.closed => Condition::Closed,
-            0 => Condition::Up,
-            1..=2 => Condition::Degraded,
-            _ => Condition::Down,
-        };
-        SenderHealth {
-            state: condition,
-            messages: state.messages(),
-            bytes: state.bytes(),
-            requests: state.requests,
-            failures,
-            last_failure,
-            paused_keys: state.paused_keys(),
-        }
+        SenderHealth::of(&self.shared().state())
     }
 
     fn shared(&self) -> &Arc<Shared> {
         &self.handle.shared
-    }
-}
-
-/// How a sender is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct SenderHealth {
-    /// In a word. Down after three requests in a row with a failure; it recovers by itself.
-    pub state: Condition,
-    /// Messages without an outcome.
-    pub messages: usize,
-    /// How much of the buffer they take.
-    pub bytes: usize,
-    /// Requests under way.
-    pub requests: usize,
-    /// How many requests in a row had a failure.
-    pub failures: u32,
-    /// How the last of them failed.
-    pub last_failure: Option<ErrorKind>,
-    /// Keys that are paused: [`Sender::paused_keys`] lists them. With 10,000 of them a further one pauses all.
-    pub paused_keys: usize,
-}
-
-/// Why [`Sender::try_enqueue`] did not accept a message.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum TryEnqueueError {
-    /// There is no room now. The message is given back.
-    Full(Message),
-    /// It cannot be sent.
-    Refused(Error),
-}
-
-impl fmt::Display for TryEnqueueError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Full(_) => f.write_str("the sender's buffer is full"),
-            Self::Refused(error) => error.fmt(f),
-        }
-    }
-}
-
-impl error::Error for TryEnqueueError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match self {
-            Self::Full(_) => None,
-            Self::Refused(error) => error.source(),
-        }
     }
 }

@@ -2,10 +2,11 @@
 
 mod flushes;
 mod outcomes;
+mod paused;
 mod ready;
 
 use std::{
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     task::Waker,
     time::Duration,
 };
@@ -16,6 +17,7 @@ use tokio::time::Instant;
 
 use super::{AfterFailure, Outcome, SenderSettings, ids::Ids, ticket::Tickets};
 use flushes::Flushes;
+use paused::Paused;
 pub(super) use ready::Request;
 use ready::Route;
 
@@ -41,15 +43,17 @@ pub(super) struct State {
     delays: u64,
     pub(super) tickets: Tickets,
     ids: Ids,
-    paused: Paused,
+    pub(super) paused: Paused,
     bytes: usize,
     /// How many of the lanes' entries are [`Stage::Told`].
     told: usize,
     pub(super) flushes: Flushes,
     /// The time, as the driver last looked. Good enough for deadlines: it looks often while something is held.
     now: Instant,
-    /// No lane that waits is out of time before, and nothing under way is late.
+    /// No lane that waits is out of time before.
     expires: Instant,
+    /// Nothing under way is late before.
+    late: Instant,
     pub(super) closed: bool,
     /// When everything is over, sent or not.
     pub(super) ends_by: Option<Instant>,
@@ -59,24 +63,6 @@ pub(super) struct State {
     pub(super) requests: usize,
     /// How many requests failed in a row, and how the last time.
     pub(super) failures: (u32, Option<ErrorKind>),
-}
-
-/// The keys whose messages are refused until somebody resumes them.
-#[derive(Debug, Default)]
-struct Paused {
-    keys: HashSet<Key>,
-    /// Whether there are too many to be remembered one by one.
-    all: bool,
-}
-
-impl Paused {
-    fn add(&mut self, key: Key) {
-        if self.keys.len() < MOST_PAUSED || self.keys.contains(&key) {
-            self.keys.insert(key);
-        } else {
-            self.all = true;
-        }
-    }
 }
 
 #[derive(Debug)]
@@ -111,9 +97,6 @@ enum Stage {
 /// deadline, and the late ones are looked for every 500 ms.
 pub(super) const GRACE: Duration = Duration::from_millis(400);
 
-/// Most keys that are paused one by one. Once there are more, all of them are.
-const MOST_PAUSED: usize = 10_000;
-
 /// Whom to tell, once the lock is released.
 #[derive(Debug, Default)]
 pub(super) struct News {
@@ -145,6 +128,7 @@ impl State {
         let now = Instant::now();
         Self {
             expires: now + settings.deadline,
+            late: now + settings.deadline,
             settings,
             limits,
             lanes: Lanes::default(),
@@ -178,14 +162,9 @@ impl State {
         if self.closed {
             return Err(self.error(ErrorKind::Closed, "is closed"));
         }
-        match &message.key {
-            Some(_) if self.paused.all => {
-                Err(self.error(ErrorKind::Closed, "all keys are paused, since too many are; resume them"))
-            }
-            Some(key) if self.paused.keys.contains(key) => {
-                Err(self.error(ErrorKind::Closed, "the key is paused after a message of it was not sent; resume it"))
-            }
-            _ => Ok(()),
+        match message.key.as_ref().and_then(|key| self.paused.refusal(key)) {
+            Some(reason) => Err(self.error(ErrorKind::Closed, reason)),
+            None => Ok(()),
         }
     }
 
@@ -217,7 +196,8 @@ impl State {
         Ok((ticket, wake))
     }
 
-    /// Looks at the clock, and ends the pauses that are over; in a `sweep`, also what is out of time.
+    /// Looks at the clock, and ends the pauses that are over and what is late under way; in a `sweep`, also what is out of
+    /// time.
     pub(super) fn tick(&mut self, sweep: bool, news: &mut News) {
         self.now = Instant::now();
         while let Some(first) = self.delayed.first_entry()
@@ -225,6 +205,9 @@ impl State {
         {
             let head = first.remove();
             self.make_ready(head);
+        }
+        if self.late <= self.now {
+            self.tell_late(news);
         }
         if sweep && self.expires <= self.now {
             self.expire(news);
@@ -243,14 +226,6 @@ impl State {
         Some(Rest { due: self.due, holds: !self.lanes.is_empty(), ends_by: self.ends_by })
     }
 
-    pub(super) fn resume(&mut self, key: &Key) {
-        self.paused.keys.remove(key);
-    }
-
-    pub(super) fn resume_all(&mut self) {
-        self.paused = Paused::default();
-    }
-
     /// How many have no outcome.
     pub(super) fn messages(&self) -> usize {
         self.lanes.len() - self.told
@@ -258,14 +233,6 @@ impl State {
 
     pub(super) fn bytes(&self) -> usize {
         self.bytes
-    }
-
-    pub(super) fn paused_keys(&self) -> usize {
-        self.paused.keys.len()
-    }
-
-    pub(super) fn list_paused_keys(&self) -> Vec<Key> {
-        self.paused.keys.iter().cloned().collect()
     }
 
     fn error(&self, kind: ErrorKind, text: &str) -> Error {

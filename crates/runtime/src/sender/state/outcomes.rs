@@ -42,7 +42,7 @@ impl State {
             if is_head {
                 self.end_run(&mem::take(&mut run), news);
             }
-            let told = self.lanes.get(place).is_some_and(|entry| entry.stage == Stage::Told);
+            let told = self.told > 0 && self.lanes.get(place).is_some_and(|entry| entry.stage == Stage::Told);
             match outcome {
                 outcome if told => {
                     failed = outcome.err().map(|error| error.kind()).or(failed);
@@ -186,8 +186,7 @@ impl State {
         self.lanes.remove(place)
     }
 
-    /// Ends the lanes whose first message is out of time without being under way, and tells the outcome of what is late under
-    /// way.
+    /// Ends the lanes whose first message is out of time without being under way.
     pub(super) fn expire(&mut self, news: &mut News) {
         let mut late = Vec::new();
         self.expires = self.now + self.settings.deadline;
@@ -202,19 +201,17 @@ impl State {
         delayed.retain(|_, head| !self.sort_out(*head, &mut late));
         self.delayed = delayed;
         self.give_all_up(&mut late, news);
-        if self.requests > 0 {
-            self.tell_late(news);
-        }
     }
 
     /// Tells the outcome of what is out of time while its request goes on: the others of the request may still get theirs. It
     /// keeps its place until then, and what waits behind it, accepted before this was told, is not sent.
-    fn tell_late(&mut self, news: &mut News) {
+    pub(super) fn tell_late(&mut self, news: &mut News) {
         let mut late = Vec::new();
+        self.late = self.now + self.settings.deadline;
         for (place, entry) in self.lanes.iter().filter(|(_, entry)| entry.stage == Stage::UnderWay) {
             match entry.deadline + GRACE {
                 until if until <= self.now => late.push(place),
-                until => self.expires = self.expires.min(until),
+                until => self.late = self.late.min(until),
             }
         }
         let lost =

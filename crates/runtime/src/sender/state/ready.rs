@@ -204,7 +204,7 @@ impl State {
             self.fill(number, request, news);
             if let Some(deadline) = request.deadline {
                 self.requests += 1;
-                self.expires = self.expires.min(deadline + GRACE);
+                self.late = self.late.min(deadline + GRACE);
                 return true;
             }
         }
