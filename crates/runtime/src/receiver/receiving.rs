@@ -112,15 +112,17 @@ impl Receiving {
 
     /// Begins no call any more. One that is under way goes on.
     pub(super) fn stop(&mut self) {
-        if matches!(self.turn, Turn::Pausing(..)) {
+        if matches!(self.turn, Turn::Pausing(..)) && !planted!("close-waits-out-a-back-off") {
             self.turn = Turn::Idle;
         }
     }
 
     /// What the call under way still brings is dropped: given back.
     pub(super) async fn end(self) {
-        if let Turn::Calling(call) = self.turn {
-            drop(call.await);
+        match self.turn {
+            Turn::Calling(call) => drop(call.await),
+            Turn::Pausing(_, end) if planted!("close-waits-out-a-back-off") => time::sleep_until(end).await,
+            _ => {}
         }
     }
 }

@@ -187,6 +187,7 @@ macro_rules! each_case {
                 c05_a_dropped_receive_loses_nothing: "failure-is-success",
                 c06_closing_a_sender_sends_or_reports_everything: "close-without-flush",
                 c07_a_drain_finishes_what_runs_and_gives_the_rest_back: "closing-gives-nothing-back",
+                c07_a_close_waits_out_no_back_off: "close-waits-out-a-back-off",
                 c07_what_fails_while_closing_comes_again: "log-ends-too-early",
                 c80_closing_while_settling_burying_and_waiting: "ack-before-handler",
                 c07_a_drain_that_takes_too_long_gives_up: "drains-too-long",

@@ -326,6 +326,20 @@ pub async fn c07_what_fails_while_closing_comes_again(rig: &dyn Rig) {
     stage.settled().await;
 }
 
+/// A close does not wait until a provider that fails would be asked again.
+pub async fn c07_a_close_waits_out_no_back_off(rig: &dyn Rig) {
+    let stage = Stage::new(rig).await;
+    let faults = Faults::scripted();
+    faults.always(Site::Receive, Fault::Fail(ErrorKind::Unavailable));
+    let member = stage.member().await;
+    let consumer = FaultyConsumer::new(Arc::clone(&member.consumer), &faults);
+    let receiver = Receiver::new(consumer, ReceiverSettings::new(DeadLetter::Block)).unwrap();
+    until("the pause is 3 s at least", || receiver.health().receive_failures >= 6).await;
+    let start = Instant::now();
+    receiver.close().await.unwrap();
+    assert!(start.elapsed() < secs(3), "{:?}", start.elapsed());
+}
+
 /// A close that does not end in time gives up what is in hand: it comes again, and nothing panics.
 pub async fn c07_a_drain_that_takes_too_long_gives_up(rig: &dyn Rig) {
     let stage = Stage::new(rig).await;
