@@ -25,7 +25,7 @@ use crate::{
 pub(crate) const VISIBILITY: Duration = Duration::from_hours(12);
 /// The longest that a poll waits.
 pub(crate) const WAIT: Duration = Duration::from_secs(20);
-/// How many requests that settle or extend are under way at once.
+/// How many requests that settle, extend or release are under way at once.
 const REQUESTS: usize = 8;
 
 /// How a queue is received from. All durations are whole seconds, which is what SQS counts in.
@@ -308,11 +308,10 @@ impl Queue for SqsQueue {
     }
 
     async fn release(&self, handles: &[Receipt]) -> Vec<Result<()>> {
-        let mut outcomes = Vec::with_capacity(handles.len());
-        for chunk in handles.chunks(ENTRIES) {
-            outcomes.extend(self.hide(&self.calls.release, chunk, Duration::ZERO).await); // one after the other, for the order
-        }
-        outcomes
+        let hide = |chunk| self.hide(&self.calls.release, chunk, Duration::ZERO);
+        let chunks: Vec<_> = handles.chunks(ENTRIES).map(hide).collect();
+        let at_once = if self.place.fifo { 1 } else { REQUESTS }; // one after the other, where there is an order to keep
+        stream::iter(chunks).buffered(at_once).collect::<Vec<_>>().await.concat()
     }
 
     async fn close(&self) -> Result<()> {
