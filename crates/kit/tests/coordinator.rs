@@ -177,6 +177,25 @@ async fn members_share_partitions_hand_them_over_and_read_children_last() {
     assert!(left.is_empty(), "who leaves in good order leaves no row: {left:?}");
 }
 
+/// A member of a rolling upgrade: others write rows that it does not understand while it leaves. Or spoil them.
+#[tokio::test(start_paused = true)]
+async fn rows_that_cannot_be_read_keep_nobody_from_leaving() {
+    for (row, value) in [("plan", r#"{"v":9}"#), ("plan", "spoilt"), ("part/p0", r#"{"v":9}"#)] {
+        let rows = Arc::new(Rows::default());
+        let consumer = consumer(&rows);
+        let batch = time::timeout(Duration::from_secs(9), receive(&consumer, 8)).await.unwrap();
+        let (_, version) = rows.versions(row).await.unwrap().remove(0);
+        let put = rows.put(row, Expect::Is(version), Bytes::from_static(value.as_bytes())).await.unwrap();
+        assert!(matches!(put, Put::Done(_)));
+        drop(batch);
+        // A plan that it does not write costs three polls.
+        let closed = time::timeout(Duration::from_secs(15), consumer.close()).await;
+        closed.unwrap_or_else(|_| panic!("it does not close: {row:?} is {value:?}")).unwrap();
+        let left = rows.versions("member/").await.unwrap();
+        assert!(left.is_empty(), "it is waited for, where {row:?} is {value:?}: {left:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_dead_member_owned_goes_to_the_living_after_its_expiry() {
     let rows = Arc::new(Rows::default());

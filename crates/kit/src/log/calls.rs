@@ -73,7 +73,9 @@ impl Tenures {
             if !tenure.calls.may_begin(now) {
                 continue;
             }
-            let then = if let Some(children) = tenure.finished() {
+            let then = if (tenure.deadline.is_none() || planted!("finished-before-delivered"))
+                && let Some(children) = tenure.finished()
+            {
                 Then::Finish { reader: tenure.stop_reading(), children }
             } else if tenure.is_drained(now) {
                 tenure.grant.lose(); // out of time, or nobody holds a claim

@@ -117,6 +117,16 @@ impl Tenure {
         grants
     }
 
+    /// Drops what was read and not handed out: it is to be read again, and so is the end behind it.
+    pub(super) fn drop_pages(&mut self) {
+        if !self.pages.is_empty() {
+            self.pages.clear();
+            if !planted!("finished-before-delivered") {
+                self.children = None;
+            }
+        }
+    }
+
     /// Stops reading. Returns when the reader is closed, if it was not known to be.
     pub(super) fn stop_reading(&mut self) -> Option<Ended> {
         self.former_readers.extend(self.reading.take().map(Reading::stop));

@@ -230,7 +230,7 @@ impl Tenures {
             let Some(number) = self.turns.pop_front() else { break };
             let Some(tenure) = self.held.get_mut(&number) else { continue };
             if tenure.grant.state(&now) != ClaimState::Held {
-                tenure.pages.clear();
+                tenure.drop_pages();
                 continue;
             }
             if tenure.is_broken(&now) {
@@ -289,7 +289,7 @@ impl Tenures {
         if let Some(tenure) = self.held.get_mut(&number) {
             tenure.grant.drain();
             tenure.deadline.get_or_insert(deadline);
-            tenure.pages.clear();
+            tenure.drop_pages();
             tenure.stop_reading();
         }
     }

@@ -123,3 +123,30 @@ async fn a_renewal_that_is_heard_late_moves_no_end_back() {
     assert_eq!(batch[0].claim.until(), Some(now + 20 * SECOND));
     settle(&consumer, batch).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_read_to_its_end_and_not_delivered_is_not_finished() {
+    let scene = Scene::default();
+    scene.store("a", 3);
+    scene.split("a");
+    scene.gain_in("a", 1, None);
+    let consumer = scene.open(|_| {});
+    sleep(SECOND).await;
+    scene.revoke("a");
+    sleep(SECOND).await;
+    assert_eq!(scene.journal(), ["open a 1", "shut a", "release a 1"], "else its records are lost");
+    drop(consumer);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_read_to_its_end_and_settled_is_committed_and_finished() {
+    let scene = Scene::default();
+    scene.store("a", 3);
+    scene.split("a");
+    scene.gain_in("a", 1, None);
+    let consumer = scene.open(|_| {});
+    let batch = receive(&consumer).await;
+    settle(&consumer, batch).await;
+    sleep(SECOND).await;
+    assert_eq!(scene.journal(), ["open a 1", "shut a", "commit a 3", "finish a 1"]);
+}

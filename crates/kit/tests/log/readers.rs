@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use strait_core::{Consumer as _, ErrorKind};
-use strait_kit::Trimmed;
+use strait_kit::{LogConsumer, LogSettings, Ownership, Partition, Start, Static, Trimmed};
 use strait_runtime::{DeadLetter, Meter, Receiver, ReceiverSettings, State};
 use tokio::time::{sleep, timeout};
 
@@ -163,4 +163,25 @@ async fn health_is_not_up_while_a_partition_cannot_be_read() {
         timeout(60 * SECOND, receiver.recv()).await.expect("it is noticed").unwrap().unwrap().ack();
     }
     assert_eq!(receiver.health().state, State::Up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fixed_ownership_gives_a_lost_tenure_again_from_where_it_came() {
+    let scene = Scene::default();
+    scene.store("a", 3);
+    let ownership = Arc::new(Static::new([(Partition::new("a"), Start::Earliest)]));
+    let mut settings = LogSettings::default();
+    settings.buffer = 2;
+    let consumer = LogConsumer::new(Arc::new(scene.clone()), Arc::clone(&ownership) as Arc<dyn Ownership>, settings);
+    let batch = receive(&consumer).await;
+    assert_eq!(texts(&batch), ["a1", "a2"]);
+    settle(&consumer, batch).await;
+    let third = receive(&consumer).await;
+    sleep(2 * SECOND).await;
+    assert_eq!(ownership.progress(), [("a".into(), 2.into())].into());
+    scene.fail("read a", ErrorKind::Lost, 1);
+    third[0].claim.revoked().await;
+    drop(third);
+    assert_eq!(texts(&receive(&consumer).await), ["a3"]);
+    assert!(scene.when("open a 1") < scene.when("open a 2"), "in a new epoch: {:?}", scene.journal());
 }

@@ -60,6 +60,8 @@ struct Stored {
     last: u64,
     /// How many bytes each has.
     bytes: usize,
+    /// Whether it was split.
+    ended: bool,
 }
 
 fn number(position: &Position) -> u64 {
@@ -81,7 +83,12 @@ impl Scene {
 
     /// The same, of so many bytes each.
     pub(crate) fn store_sized(&self, partition: &str, records: u64, bytes: usize) {
-        self.state().partitions.insert(partition.to_owned(), Stored { trimmed: 0, last: records, bytes });
+        self.state().partitions.insert(partition.to_owned(), Stored { trimmed: 0, last: records, bytes, ended: false });
+    }
+
+    /// Splits a partition: nothing is stored in it any more.
+    pub(crate) fn split(&self, partition: &str) {
+        self.state().partitions.get_mut(partition).unwrap().ended = true;
     }
 
     pub(crate) fn append(&self, partition: &str) {
@@ -240,13 +247,16 @@ struct Read {
 impl Reader for Read {
     async fn next(&mut self, budget: Budget) -> Result<Page> {
         self.scene.called("read", &self.partition, "").await?;
-        let (trimmed, last, bytes) = {
+        let (trimmed, last, bytes, ended) = {
             let state = self.scene.state();
             let stored = &state.partitions[&self.partition];
-            (stored.trimmed, stored.last, stored.bytes)
+            (stored.trimmed, stored.last, stored.bytes, stored.ended)
         };
         if self.next <= trimmed {
             return Ok(Page::Trimmed { oldest: Some(Position::Number(trimmed + 1)) });
+        }
+        if self.next > last && ended {
+            return Ok(Page::End { children: vec![Partition::new("child").with_parents([self.partition.clone()])] });
         }
         if self.next > last {
             sleep(SECOND / 10).await;

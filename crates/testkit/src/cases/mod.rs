@@ -171,6 +171,7 @@ macro_rules! each_case {
             reshards:
                 c56_a_parent_is_settled_before_its_children: "child-before-parent",
                 c57_what_a_closed_parent_holds_is_delivered: "closed-parent-skipped",
+                c57_what_was_read_to_its_end_and_not_delivered_is_delivered: "finished-before-delivered",
             ;
             groups:
                 c46_groups_get_all_and_members_share: "groups-mixed-up",

@@ -8,8 +8,8 @@ use tokio::time::{sleep, timeout};
 
 use super::order::assert_in_order;
 use crate::{
-    Join, Reshard, Rig,
-    stage::{Open, Stage, message, millis, refused, secs, text},
+    Join, Needs, Reshard, Rig,
+    stage::{Open, Stage, message, millis, next, refused, secs, text},
 };
 
 const KEYS: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
@@ -88,5 +88,26 @@ pub async fn c57_what_a_closed_parent_holds_is_delivered(rig: &dyn Rig) {
         assert_in_order(&done, 120);
         assert_eq!(done.len(), 120, "nothing comes twice");
     }
+    stage.settled().await;
+}
+
+/// A process that leaves has read a closed partition to its end, and delivered little of it: the next delivers the rest.
+pub async fn c57_what_was_read_to_its_end_and_not_delivered_is_delivered(rig: &dyn Rig) {
+    let stage = Stage::with(rig, Needs { partitions: 1, ..Needs::default() }).await;
+    if !stage.can.reshards {
+        return assert_eq!(refused(stage.channel.reshard(Reshard::Split).await), ErrorKind::Unsupported);
+    }
+    send(&stage, 0).await;
+    stage.channel.reshard(Reshard::Split).await.unwrap();
+    let few = |settings: &mut strait_runtime::ReceiverSettings| (settings.in_flight, settings.buffer) = (1, 1);
+    let one = stage.open_with(few).await;
+    let first = next(&one).await;
+    let mut done = vec![text(first.message())];
+    first.ack();
+    sleep(secs(2)).await;
+    one.close().await.unwrap();
+    done.extend(work(&stage.open().await).await);
+    assert_in_order(&done, 30);
+    assert_eq!(done.len(), 30, "nothing is missing, and nothing comes twice");
     stage.settled().await;
 }
