@@ -89,7 +89,7 @@ fn channels_are_checked() {
     for lease in ["9s", "601s"] {
         assert_eq!(table(&format!("lease = \"{lease}\"")), format!("{path}.lease: must be whole seconds, 10 to 600"));
     }
-    for longest in ["9s", "32d", "1000000000y"] {
+    for longest in ["9s", "32d"] {
         assert_eq!(table(&format!("longest = \"{longest}\"")), format!("{path}.longest: must be 10s to 31 days"));
     }
     let shorter = table("lease = \"60s\"\nlongest = \"30s\"");
