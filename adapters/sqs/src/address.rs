@@ -86,6 +86,19 @@ fn region_of(host: &str) -> Option<&str> {
     after("sqs").or_else(|| after("sqs-fips")).copied().or_else(old).filter(|label| is_region(label))
 }
 
+/// What all URLs of a queue have in common: AWS has several for each, by region, account and name. Elsewhere it is the URL.
+pub(crate) fn place_of(url: &str) -> String {
+    let url = url.trim_end_matches('/');
+    let (host, path) = url.split_once("://").map_or(url, |(_, rest)| rest).split_once('/').unwrap_or_default();
+    let of_aws = is_of_aws(host) && path.split('/').count() == 2;
+    region_of(host).filter(|_| of_aws).map_or_else(|| url.to_owned(), |region| format!("{region}/{path}"))
+}
+
+/// Whether a host is one of AWS itself.
+pub(crate) fn is_of_aws(host: &str) -> bool {
+    [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|domain| host.ends_with(domain))
+}
+
 /// Whether it is like `eu-west-1`.
 fn is_region(label: &str) -> bool {
     label.contains('-')
@@ -122,6 +135,26 @@ mod tests {
         {
             assert_eq!(region(elsewhere), None, "{elsewhere}");
         }
+    }
+
+    #[test]
+    fn all_urls_of_a_queue_are_one_place() {
+        let same = [
+            "https://sqs.eu-west-1.amazonaws.com/123456789012/orders",
+            "https://eu-west-1.queue.amazonaws.com/123456789012/orders",
+            "https://vpce-1a2b.sqs.eu-west-1.vpce.amazonaws.com/123456789012/orders/",
+            "https://sqs-fips.eu-west-1.api.aws/123456789012/orders",
+        ];
+        assert!(same.iter().all(|url| place_of(url) == "eu-west-1/123456789012/orders"));
+        for other in [
+            "https://sqs.eu-west-2.amazonaws.com/123456789012/orders",
+            "https://sqs.eu-west-1.amazonaws.com/123456789012/orders.fifo",
+            "https://sqs.eu-west-1.amazonaws.com/210987654321/orders",
+            "http://sqs.eu-west-1.localhost.localstack.cloud:4566/123456789012/orders",
+        ] {
+            assert_ne!(place_of(other), place_of(same[0]), "{other}");
+        }
+        assert_eq!(place_of("http://127.0.0.1:4566/0/orders/"), "http://127.0.0.1:4566/0/orders");
     }
 
     #[test]

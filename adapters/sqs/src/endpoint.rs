@@ -7,7 +7,7 @@ use aws_types::service_config::ServiceConfigKey;
 use strait_config::check_url;
 use strait_core::{Error, ErrorKind, Result};
 
-use crate::Access;
+use crate::{Access, address::is_of_aws};
 
 /// A service that an adapter calls. Each may have an endpoint of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ pub(crate) fn check_service(url: &str, service: Option<Service>) -> Result<(), S
 /// The service that a host of AWS belongs to: `sqs.eu-west-1.amazonaws.com`, `vpce-1a2b.sqs.eu-west-1.vpce.amazonaws.com`.
 fn named_by(host: &str) -> Option<Service> {
     let host = host.split(':').next().unwrap_or_default();
-    let of_aws = [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|domain| host.ends_with(domain));
+    let of_aws = is_of_aws(host);
     let label =
         |service: Service| host.split('.').any(|label| label.strip_suffix("-fips").unwrap_or(label) == service.label());
     Service::ALL.into_iter().find(|service| of_aws && label(*service))

@@ -5,7 +5,7 @@ use strait_core::{Ordering, Result};
 
 use crate::{
     Client,
-    address::QueueAddress,
+    address::{self, QueueAddress},
     endpoint::wrong,
     error::{self, Call},
 };
@@ -92,9 +92,9 @@ impl Place {
         Ok(())
     }
 
-    /// What a producer's destination is called that leads here. Of a queue that is named by several URLs each is another.
+    /// What a producer's destination is called that leads here.
     pub(crate) fn destination(&self) -> String {
-        format!("sqs:{}", self.url.trim_end_matches('/'))
+        format!("sqs:{}", address::place_of(&self.url))
     }
 
     pub(crate) fn ordering(&self) -> Ordering {
