@@ -7,6 +7,7 @@ mod creating;
 mod denied;
 mod places;
 mod stub;
+mod warnings;
 
 use strait_config::Secret;
 use strait_sqs::{Access, Client};
