@@ -13,18 +13,20 @@ use crate::{
 };
 
 /// The files, merged: later ones win by key. It knows which file each key came from.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Document {
     root: Table,
     places: Arc<Places>,
 }
 
 /// Where values came from, by key path.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Places {
     files: BTreeMap<String, String>,
     /// What was a single variable: read as a number where a number is wanted.
     pub(crate) variables: BTreeSet<String>,
+    /// The values that hold what a variable or a file holds.
+    pub(crate) replaced: BTreeSet<String>,
 }
 
 impl Places {
@@ -156,6 +158,9 @@ fn expand_value(
             Ok((expanded, whole)) => {
                 if whole {
                     places.variables.insert(path);
+                }
+                if *text != expanded {
+                    places.replaced.insert(expanded.clone());
                 }
                 *text = expanded;
             }

@@ -1,4 +1,5 @@
 use std::{
+    fmt,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -13,7 +14,7 @@ use crate::{
 
 /// The fields of one table, to be read one by one. What is wrong gathers, each with its file and key path, and so does
 /// what nobody read: [`finish`](Self::finish) reports all of it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Fields {
     table: Table,
     path: String,
@@ -37,6 +38,13 @@ pub enum StartAt {
 
 /// The longest duration. Every clock can count that far.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Shows names alone: a value may be a secret.
+impl fmt::Debug for Fields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fields").field("path", &self.path).field("names", &self.names()).finish_non_exhaustive()
+    }
+}
 
 impl Fields {
     pub(crate) fn new(table: Table, path: String, places: Arc<Places>) -> Self {
@@ -73,6 +81,11 @@ impl Fields {
     fn wrong(&mut self, name: &str, wanted: &str, found: &Value) {
         let found = self.found(name, found);
         self.problem(name, format_args!("expected {wanted}, found {found}"));
+    }
+
+    /// Whether a value came from a variable or a file, somewhere, so that it is not to be shown.
+    pub(crate) fn hides(&self, value: &str) -> bool {
+        self.places.replaced.contains(value)
     }
 
     /// What was found, for a sentence: a number or a truth value as it is written there, of all else the type. What a

@@ -15,6 +15,9 @@ mod document;
 mod expand;
 mod fields;
 mod files;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod provider;
 mod schema;
 mod secret;

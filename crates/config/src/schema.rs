@@ -95,12 +95,16 @@ fn check_connections(schema: &mut Schema, registry: &Registry, problems: &mut Ve
         } else if crate::provider::KNOWN.contains(&link.provider.as_str()) {
             schema.left_alone.push(fields.path().to_owned());
         } else {
-            problems.push(fields.sentence("type", unknown(&link.provider, "provider", registry.names())));
+            problems.push(fields.sentence("type", unknown(&fields, &link.provider, "provider", registry.names())));
         }
     }
 }
 
-fn unknown<'a>(name: &str, what: &str, names: impl Iterator<Item = &'a str>) -> String {
+/// That a name in `fields` names nothing. What a variable holds is not shown.
+fn unknown<'a>(fields: &Fields, name: &str, what: &str, names: impl Iterator<Item = &'a str>) -> String {
+    if fields.hides(name) {
+        return format!("no {what} is called as its variable says");
+    }
     match near(name, names) {
         Some(near) => format!("no {what} is called {name:?}; did you mean {near:?}?"),
         None => format!("no {what} is called {name:?}"),
@@ -111,7 +115,7 @@ fn check_dead_letters(schema: &Schema, problems: &mut Vec<String>) {
     for receiver in schema.receivers.values() {
         let name = receiver.dead_letter.as_str();
         if !matches!(name, "" | "discard" | "block") && !schema.senders.contains_key(name) {
-            let reason = unknown(name, "sender", schema.senders.keys().map(String::as_str));
+            let reason = unknown(&receiver.fields, name, "sender", schema.senders.keys().map(String::as_str));
             problems.push(receiver.fields.sentence("dead_letter", reason));
         }
     }
@@ -228,7 +232,7 @@ impl Reader<'_> {
                 format!("the provider {provider:?} is not compiled in: enable its feature")
             } else {
                 let names = self.schema.connections.keys().map(String::as_str).chain(self.registry.names());
-                unknown(&connection, "connection or provider", names)
+                unknown(fields, &connection, "connection or provider", names)
             };
             // One that is named for all of them is one mistake.
             if is_default && self.unknown.insert(connection.clone()) && !connection.is_empty() {
@@ -260,7 +264,7 @@ impl Reader<'_> {
             self.schema.left_alone.push(fields.path().to_owned());
         } else {
             let names = self.schema.connections.keys().map(String::as_str).chain(self.registry.names());
-            let reason = unknown(name, "connection or provider", names);
+            let reason = unknown(&fields, name, "connection or provider", names);
             self.problems.push(fields.sentence("", reason));
         }
     }
