@@ -7,6 +7,9 @@
 
 mod answers;
 pub mod coordination;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod ledger;
 mod log;
 mod queue;

@@ -14,6 +14,8 @@ mod calls;
 mod commits;
 mod coordinator;
 mod driver;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod life;
 mod machine;
 mod members;

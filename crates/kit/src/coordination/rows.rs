@@ -10,7 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, Error as _},
+};
 use strait_core::{Error, ErrorKind, Position};
 
 use crate::{Start, Suspect};
@@ -41,6 +44,7 @@ pub(super) struct MemberRow {
 pub(super) struct PartRow {
     pub(super) nonce: Nonce,
     pub(super) owner: Option<Name>,
+    #[serde(deserialize_with = "epoch")]
     pub(super) epoch: u64,
     /// Everything up to here is settled.
     pub(super) checkpoint: Option<Place>,
@@ -60,6 +64,12 @@ pub(super) struct PartRow {
     /// What its owner works on, alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) suspect: Option<SuspectRow>,
+}
+
+/// One that leaves room for those behind it: no group counts so far, and a row that says so was spoilt.
+fn epoch<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let epoch = u64::deserialize(from)?;
+    if epoch > u64::MAX / 2 { Err(D::Error::custom("the epoch is too large")) } else { Ok(epoch) }
 }
 
 impl PartRow {
@@ -286,6 +296,8 @@ mod tests {
         assert_eq!(decode::<PartRow>(br#"{"v":2,"anything":true}"#), Err(Unreadable::Newer(2)));
         assert_eq!(decode::<PartRow>(br#"{"v":1}"#), Err(Unreadable::Corrupt));
         assert_eq!(decode::<PlanRow>(b""), Err(Unreadable::Corrupt));
+        let last = PartRow { epoch: u64::MAX, ..row() };
+        assert_eq!(decode::<PartRow>(&encode(&last)), Err(Unreadable::Corrupt), "there is none behind it");
     }
 
     proptest! {
