@@ -14,6 +14,9 @@ mod consumer;
 mod create;
 mod details;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod name;
 mod operation;

@@ -16,6 +16,9 @@ mod consumer;
 mod create;
 mod endpoint;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod producer;
 mod provider;
 mod queue;

@@ -34,6 +34,9 @@ mod deadline;
 #[cfg(feature = "suite")]
 mod faulty;
 mod file;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod group;
 mod key;
 mod memory;

@@ -84,8 +84,11 @@ impl<'a> Layout<'a> {
         self.own.clear();
         self.packed.clear();
         self.trace = None;
+        let mut traced = false;
         for (name, value) in self.message.headers.iter() {
-            if self.beside.trace && name == TRACE && self.trace.is_none() {
+            // The first value alone: what goes beside the attributes is read before them.
+            if self.beside.trace && name == TRACE && !traced {
+                traced = true;
                 self.trace = text::allowed(value).filter(|text| text::is_trace(text));
                 if self.trace.is_some() {
                     continue;

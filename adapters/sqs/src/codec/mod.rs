@@ -20,6 +20,8 @@ mod value;
 
 pub(crate) use decode::decode;
 pub(crate) use layout::Layout;
+#[cfg(any(test, fuzzing))]
+pub(crate) use packed::packed_as_read;
 
 /// What a place carries beside the body and the attributes.
 #[derive(Clone, Copy, Debug)]

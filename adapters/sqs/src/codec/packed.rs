@@ -35,6 +35,15 @@ pub(super) fn unpack(mut packed: Bytes) -> Option<Vec<(String, Bytes)>> {
     Some(headers)
 }
 
+/// Panics unless what can be unpacked is packed as it was.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn packed_as_read(bytes: &[u8]) {
+    if let Some(headers) = unpack(Bytes::copy_from_slice(bytes)) {
+        let borrowed: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value)).collect();
+        assert!(pack(&borrowed) == bytes, "headers are packed otherwise than they were");
+    }
+}
+
 fn take(bytes: &mut Bytes, length: usize) -> Option<Bytes> {
     (length <= bytes.len()).then(|| bytes.split_to(length))
 }
@@ -57,10 +66,7 @@ mod tests {
 
         #[test]
         fn what_was_not_packed_is_seen_and_never_panics(bytes: Vec<u8>) {
-            if let Some(headers) = unpack(bytes.clone().into()) {
-                let borrowed: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value)).collect();
-                prop_assert_eq!(pack(&borrowed), bytes);
-            }
+            packed_as_read(&bytes);
         }
     }
 }
