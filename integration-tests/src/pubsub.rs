@@ -23,6 +23,7 @@ use strait_testkit::{Capabilities, Channel, FOREIGN, Join, Member, Needs, Reshar
 use tokio::runtime::Runtime;
 
 use crate::{
+    again::again,
     emulators::{PubSub as Emulator, fresh},
     queues::{answered, member},
 };
@@ -105,11 +106,11 @@ impl PubSubRig {
         let mut new = NewSubscription::new(&fresh(group), topic);
         if self.counts() {
             let dead = fresh("dead");
-            create_topic(client, &dead).await?;
+            again(|| create_topic(client, &dead)).await?;
             new.dead_letter = Some((dead, 100));
         }
         (new.ordered, new.exactly_once, new.lease) = (self.ordered, self.exactly_once, LEASE);
-        create_subscription(client, &new).await?;
+        again(|| create_subscription(client, &new)).await?;
         Ok(new.name)
     }
 }
@@ -127,13 +128,14 @@ impl Rig for PubSubRig {
     async fn channel(&self, needs: Needs) -> Result<Box<dyn Channel>> {
         let client = connect_apart()?;
         let topic = fresh("orders");
-        create_topic(&client, &topic).await?;
+        again(|| create_topic(&client, &topic)).await?;
         let mut groups = Vec::new();
         for group in needs.groups {
             groups.push((group, self.subscribe(&client, &topic, group).await?));
         }
         // Of its own, so that what a case does to it does not touch what counts.
-        let producer = PubSubProducer::open(&connect_apart()?, &topic).await?;
+        let out = connect_apart()?;
+        let producer = again(|| PubSubProducer::open(&out, &topic)).await?;
         Ok(Box::new(PubSubChannel { rig: *self, client, topic, producer, groups: Mutex::new(groups) }))
     }
 
@@ -206,7 +208,7 @@ impl PubSubChannel {
             }
         };
         let subscription = self.rig.subscribe(&self.client, &self.topic, group).await?;
-        seek(&self.client, &subscription, time).await?;
+        again(|| seek(&self.client, &subscription, time)).await?;
         self.groups.lock().expect("nothing panics while holding this").push((group, subscription.clone()));
         Ok(subscription)
     }
@@ -250,7 +252,8 @@ impl Channel for PubSubChannel {
 
     async fn join(&self, join: Join) -> Result<Member> {
         let subscription = self.subscription(join.group, join.start).await?;
-        let queue = PubSubQueue::open(&connect(&endpoint())?, &subscription, options()).await?;
+        let client = connect(&endpoint())?;
+        let queue = again(|| PubSubQueue::open(&client, &subscription, options())).await?;
         let settings = queue.settings(QueueSettings::default());
         Ok(member(queue, settings, join.faults))
     }

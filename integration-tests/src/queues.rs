@@ -4,14 +4,14 @@ use std::{path::Path, process::Stdio, sync::Arc};
 
 use serde_json::Value;
 use strait_config::Bus;
-use strait_core::{Budget, Consumer, Message, Received};
+use strait_core::{Budget, Consumer, Message, Received, Token};
 use strait_emulators::Emulator;
 use strait_kit::{Queue, QueueConsumer, QueueSettings};
 use strait_runtime::Meter;
 use strait_testkit::{Faults, FaultyQueue, Member, first};
 use tokio::process::Command;
 
-use crate::mortal::Mortal;
+use crate::{again::again, mortal::Mortal};
 
 /// A member that consumes `queue`, whose calls meet `faults`, and which can be killed.
 pub fn member<Q: Queue>(queue: Q, mut settings: QueueSettings, faults: Faults) -> Member {
@@ -45,14 +45,24 @@ pub(crate) async fn answered<T, E: std::fmt::Debug, F: Future<Output = Result<T,
 pub async fn take(consumer: impl Consumer, count: usize) -> Vec<Received> {
     let mut all = Vec::new();
     while all.len() < count {
-        let batch = first(&consumer, Budget::new(10, 1 << 30)).await.expect("it receives");
-        for outcome in consumer.settle(&batch.iter().map(|it| it.claim.token()).collect::<Vec<_>>()).await {
-            outcome.expect("it is settled");
+        let batch = again(|| first(&consumer, Budget::new(10, 1 << 30))).await.expect("it receives");
+        for received in &batch {
+            settle(&consumer, received.claim.token()).await;
         }
         all.extend(batch);
     }
     consumer.close().await.expect("it closes");
     all
+}
+
+/// Settles a message.
+///
+/// # Panics
+///
+/// If it cannot be settled.
+pub(crate) async fn settle(consumer: &dyn Consumer, token: Token) {
+    let outcome = again(|| async { consumer.settle(&[token]).await.pop().expect("one outcome per token") }).await;
+    outcome.expect("it is settled");
 }
 
 /// Sends messages of a key by the sender `orders`, and expects each of these receivers to get all of them in order.
@@ -61,13 +71,13 @@ pub async fn take(consumer: impl Consumer, count: usize) -> Vec<Received> {
 ///
 /// If one does not.
 pub async fn feed(bus: Bus, receivers: &[&str]) {
-    let orders = bus.sender("orders").await.expect("the sender opens");
+    let orders = again(|| bus.sender("orders")).await.expect("the sender opens");
     for number in 0..5 {
         let message = Message::new(number.to_string()).with_key("a".parse().expect("it is a key"));
         orders.send(message).await.expect("it is sent");
     }
     for name in receivers {
-        let receiver = bus.receiver(name).await.expect("the receiver opens");
+        let receiver = again(|| bus.receiver(name)).await.expect("the receiver opens");
         for number in 0..5 {
             let delivery = receiver.recv().await.expect("it receives").expect("it is open");
             assert_eq!(delivery.message().payload, number.to_string(), "{name}");

@@ -12,6 +12,7 @@ use strait_sqs::{
 use strait_testkit::{Capabilities, Channel, Join, Member, Needs, Reshard, Rig, Shape};
 
 use crate::{
+    again::again,
     emulators::{LocalStack, fresh},
     queues::{answered, member},
 };
@@ -103,20 +104,22 @@ impl Rig for SqsRig {
         let bytes = needs.message_bytes.unwrap_or(usize::MAX).min(if self.topic { 256 << 10 } else { 1 << 20 });
         let attributes = [("MaximumMessageSize", &*bytes.max(1024).to_string())];
         let several = self.topic || needs.groups.len() > 1;
-        let topic = if several { Some(create_topic(&client, &self.name("orders")).await?) } else { None };
+        let name = self.name("orders");
+        let topic = if several { Some(again(|| create_topic(&client, &name)).await?) } else { None };
         let mut queues = Vec::new();
         for group in needs.groups {
-            let url = create_queue(&client, &self.name(group), &attributes).await?;
+            let name = self.name(group);
+            let url = again(|| create_queue(&client, &name, &attributes)).await?;
             if let Some(topic) = &topic {
-                subscribe(&client, topic, &url).await?;
+                again(|| subscribe(&client, topic, &url)).await?;
             }
             queues.push((group, url));
         }
         // Of its own, so that what a case does to it does not touch what counts.
         let out = connect(&endpoint()).await?;
         let producer = match topic {
-            Some(topic) => Out::Topic(SnsProducer::open(&out, &topic).await?),
-            None => Out::Queue(SqsProducer::open(&out, &queues[0].1).await?),
+            Some(topic) => Out::Topic(again(|| SnsProducer::open(&out, &topic)).await?),
+            None => Out::Queue(again(|| SqsProducer::open(&out, &queues[0].1)).await?),
         };
         Ok(Box::new(SqsChannel { rig: *self, client, producer, queues }))
     }
@@ -195,7 +198,8 @@ impl Channel for SqsChannel {
             return Err(Error::new(ErrorKind::Unsupported, "sqs: a queue has no start to choose"));
         }
         let client = connect(&endpoint()).await?;
-        let queue = SqsQueue::open(&client, self.url(join.group)?, self.rig.options()).await?;
+        let url = self.url(join.group)?;
+        let queue = again(|| SqsQueue::open(&client, url, self.rig.options())).await?;
         let settings = queue.settings(QueueSettings::default());
         Ok(member(queue, settings, join.faults))
     }

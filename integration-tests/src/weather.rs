@@ -21,6 +21,8 @@ use strait_testkit::{
 };
 use tokio::time::{sleep, timeout};
 
+use crate::queues::settle;
+
 const SECOND: Duration = Duration::from_secs(1);
 
 /// A message of a key, which both say.
@@ -194,9 +196,7 @@ pub async fn arrives_in_the_end(payload: Vec<u8>, to: &dyn Producer, from: &dyn 
     let budget = Budget::new(10, 32 << 20);
     let received = timeout(60 * SECOND, first(from, budget)).await.expect("it arrives").expect("it receives");
     assert!(received[0].message.payload == payload);
-    for outcome in from.settle(&[received[0].claim.token()]).await {
-        outcome.expect("it is settled");
-    }
+    settle(from, received[0].claim.token()).await;
     from.close().await.expect("it closes");
 }
 
