@@ -196,6 +196,7 @@ pub async fn c83_a_refused_dead_letter_stalls_visibly(rig: &dyn Rig) {
     let change = |settings: &mut ReceiverSettings| {
         settings.dead_letter = DeadLetter::Channel(sender);
         settings.drain = secs(10);
+        settings.retry = Retry::new(3, Backoff::new(secs(1), secs(60)));
     };
     let open = both.open(change).await;
     both.stage.send([message("a", 1)]).await;
