@@ -89,6 +89,11 @@ fn each_value_out_of_range_is_said_with_what_was_found() {
         ),
         (
             "ordering = \"key\"",
+            "prefetch = 0",
+            "strait.toml: receivers.billing.prefetch: must be 1 to 4294967295, found 0",
+        ),
+        (
+            "ordering = \"key\"",
             "buffer_bytes = -1",
             "strait.toml: receivers.billing.buffer_bytes: must be at least 1, found -1",
         ),
