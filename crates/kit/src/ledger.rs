@@ -29,6 +29,11 @@ impl<P> Default for Ledger<P> {
 }
 
 impl<P> Ledger<P> {
+    /// A ledger of what comes behind `watermark`, up to which everything is settled already.
+    pub fn behind(watermark: Option<P>) -> Self {
+        Self { watermark, ..Self::default() }
+    }
+
     /// Records a delivery of so many bytes, in the order of the log. Returns the entry to settle.
     pub fn record(&mut self, position: P, bytes: usize) -> u64 {
         self.entries.push_back(Entry { position, bytes, settled: false });

@@ -108,11 +108,16 @@ impl Tenures {
         self.is_on_trial() || self.iter().any(|(_, tenure)| tenure.deadline.is_some() || tenure.children.is_some())
     }
 
-    fn called(&mut self, number: u32, done: bool, now: std::time::Instant) {
-        self.naming.take_if(|naming| *naming == number);
-        if let Some(tenure) = self.get_mut(number) {
+    fn called(&mut self, job: &Job, done: bool, now: std::time::Instant) {
+        self.naming.take_if(|naming| *naming == job.number);
+        if let Some(tenure) = self.current(job).and_then(|number| self.get_mut(number)) {
             tenure.calls.end(done, now);
         }
+    }
+
+    /// The number that the tenure has now that a call was for: it may have begun again meanwhile.
+    fn current(&self, job: &Job) -> Option<u32> {
+        self.get(job.number).map(|_| job.number).or_else(|| self.find(&job.partition, job.epoch))
     }
 }
 
@@ -141,8 +146,8 @@ pub(super) async fn call(shared: &Shared) {
         let mut wake = std::pin::pin!(time::sleep_until(Instant::from_std(wake)));
         loop {
             tokio::select! {
-                Some((number, done)) = calls.next(), if !calls.is_empty() => {
-                    shared.tenures().called(number, done, self::now());
+                Some((job, done)) = calls.next(), if !calls.is_empty() => {
+                    shared.tenures().called(&job, done, self::now());
                     if !done {
                         break; // it says when it is tried again
                     }
@@ -155,8 +160,7 @@ pub(super) async fn call(shared: &Shared) {
 }
 
 /// Makes the calls of one job. Returns whether nothing is to be tried again.
-async fn make(shared: &Shared, job: Job) -> (u32, bool) {
-    let number = job.number;
+async fn make(shared: &Shared, job: Job) -> (Job, bool) {
     let done = match job.then {
         Then::Keep => store(shared, &job).await == Stored::Done,
         Then::Name(ref suspect) => name(shared, &job, suspect).await,
@@ -177,7 +181,7 @@ async fn make(shared: &Shared, job: Job) -> (u32, bool) {
             }
         }
     };
-    (number, done)
+    (job, done)
 }
 
 async fn end(reader: Option<Ended>) {
@@ -202,11 +206,17 @@ async fn store(shared: &Shared, job: &Job) -> Stored {
     }
     match shared.ownership.commit(progress).await {
         Ok(()) => {
-            shared.tenures().committed(job.number, progress.position.clone());
+            let mut tenures = shared.tenures();
+            if let Some(number) = tenures.current(job) {
+                tenures.committed(number, progress.position.clone());
+            }
             Stored::Done
         }
         Err(error) if error.kind() == ErrorKind::Lost => {
-            lose(shared, job.number);
+            let number = shared.tenures().current(job);
+            if let Some(number) = number {
+                lose(shared, number);
+            }
             Stored::Lost
         }
         Err(error) => {
@@ -226,7 +236,10 @@ async fn name(shared: &Shared, job: &Job, suspect: &Suspect) -> bool {
             true
         }
         Err(error) if error.kind() == ErrorKind::Lost => {
-            lose(shared, job.number);
+            let number = shared.tenures().current(job);
+            if let Some(number) = number {
+                lose(shared, number);
+            }
             true
         }
         Err(error) => {

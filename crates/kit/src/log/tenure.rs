@@ -156,6 +156,7 @@ impl Tenure {
         new.former_readers = mem::take(&mut self.former_readers);
         new.calls = mem::take(&mut self.calls);
         new.committed = self.committed.take();
+        new.ledger = Ledger::behind(self.ledger.watermark().cloned()); // which may not be committed yet
         new.skip = mem::take(&mut self.skip);
         new.skip.extend(self.ledger.settled_above());
         new

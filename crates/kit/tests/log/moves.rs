@@ -39,6 +39,39 @@ async fn what_cannot_be_committed_is_released_after_the_grace() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_settled_before_a_claim_was_dropped_is_committed() {
+    let scene = Scene::default();
+    scene.gain("a", 3, None);
+    let consumer = scene.open(|_| {});
+    let mut batch = receive(&consumer).await;
+    let dropped = batch.pop();
+    settle(&consumer, batch).await;
+    drop(dropped);
+    sleep(2 * SECOND).await; // it is read again from there, and nobody asks for what comes
+    scene.revoke("a");
+    sleep(SECOND).await;
+    assert!(scene.when("commit a 2") < scene.when("release a 1"), "{:?}", scene.journal());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_claim_that_is_dropped_during_a_commit_holds_up_no_call() {
+    let scene = Scene::default();
+    scene.gain("a", 3, None);
+    scene.slow("commit a", 3 * SECOND);
+    let consumer = scene.open(|settings| settings.commit_interval = SECOND);
+    let mut batch = receive(&consumer).await;
+    let dropped = batch.pop();
+    settle(&consumer, batch).await;
+    sleep(2 * SECOND).await;
+    assert!(scene.has("commit a 2"), "it is under way");
+    drop(dropped);
+    sleep(5 * SECOND).await; // it is read again, and the commit has ended
+    scene.revoke("a");
+    sleep(SECOND).await;
+    assert!(scene.has("release a 1"), "{:?}", scene.journal());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_slow_commit_holds_up_no_other_partition() {
     let scene = Scene::default();
     scene.hang("commit a");

@@ -43,6 +43,8 @@ struct State {
     failures: BTreeMap<String, VecDeque<ErrorKind>>,
     /// Calls that hang, by call and partition.
     hanging: BTreeSet<String>,
+    /// How long calls take, by call and partition.
+    slow: BTreeMap<String, Duration>,
     /// What was named, and what was settled before.
     named: Vec<(String, Option<Position>, Suspect)>,
     measured: Vec<(String, Option<ErrorKind>)>,
@@ -142,6 +144,11 @@ impl Scene {
         self.state().hanging.insert(call.to_owned());
     }
 
+    /// A call, such as `commit a`, takes so long.
+    pub(crate) fn slow(&self, call: &str, pause: Duration) {
+        self.state().slow.insert(call.to_owned(), pause);
+    }
+
     async fn called(&self, call: &str, partition: &str, said: &str) -> Result<()> {
         let name = format!("{call} {partition}").trim_end().to_owned();
         let failure = {
@@ -153,6 +160,10 @@ impl Scene {
         };
         if self.state().hanging.contains(&name) {
             std::future::pending::<()>().await;
+        }
+        let pause = self.state().slow.get(&name).copied();
+        if let Some(pause) = pause {
+            sleep(pause).await;
         }
         failure.map_or(Ok(()), |kind| Err(Error::new(kind, "as the test says")))
     }
