@@ -126,6 +126,20 @@ impl<H: Clone> Held<H> {
         self.lose_behind(&firsts);
     }
 
+    /// The claims of these are lost, but they are still leased: they will be released, and the later ones of their keys.
+    pub(super) fn lose_claims(&mut self, all: impl IntoIterator<Item = Named>) {
+        let mut firsts = Firsts::new();
+        for named in all {
+            if let Some(lease) = self.named(named) {
+                lease.grant.lose();
+                if let Some(key) = &lease.key {
+                    note(&mut firsts, key, named.token.entry);
+                }
+            }
+        }
+        self.lose_behind(&firsts);
+    }
+
     /// Loses the claims that came later than the first of their key. They are still leased, and will be released.
     fn lose_behind(&self, firsts: &Firsts) {
         if firsts.is_empty() || planted!("lost-key-mates-kept") {
@@ -352,6 +366,19 @@ mod tests {
     fn what_was_lost_is_released_in_its_turn_only_where_that_is_asked_for() {
         assert_eq!(released(false), ["a2", "b1", "a3", "then"]);
         assert_eq!(released(true), ["b1", "then", "a1", "a2", "a3"]);
+    }
+
+    #[test]
+    fn what_is_extended_after_it_was_lost_with_another_is_released() {
+        let now = Instant::now();
+        let mut held = Held::new(true, false);
+        let claims = [hold(&mut held, "a1", "a", now), hold(&mut held, "a2", "a", now)];
+        let [first, second] = claims.each_ref().map(|claim| named(&held, claim));
+        held.lose([first]);
+        assert!(!held.extended(second, now + 2 * HOUR, now, now + HOUR));
+        held.lose_claims([second]);
+        drop(claims);
+        assert_eq!(release(&mut held, now), ["a2"], "it is still leased");
     }
 
     #[test]

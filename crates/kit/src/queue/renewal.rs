@@ -49,20 +49,22 @@ pub(super) async fn keep_renewed<Q: Queue>(shared: Arc<Shared<Q>>, mut closed: w
 
 fn extended<Q: Queue>(shared: &Shared<Q>, (leases, sent, outcomes): Extension) {
     let (lease, now, (first, longest)) = (shared.terms.lease, Instant::now().into_std(), shared.pauses());
-    let (mut lost, mut failed, mut worked) = (Vec::new(), Vec::new(), false);
+    let (mut lost, mut late, mut failed, mut worked) = (Vec::new(), Vec::new(), Vec::new(), false);
     let mut held = shared.held();
     for (named, outcome) in leases.into_iter().zip(complete(outcomes)) {
         worked |= outcome.is_ok();
         match outcome {
             Ok(()) if held.extended(named, sent + lease, now, sent + lease / 3) => {}
+            Ok(()) => late.push(named),
             Err(error) if !is_gone(&error) => {
                 held.not_extended(named, now, first, longest);
                 failed.push(error);
             }
-            Ok(()) | Err(_) => lost.push(named),
+            Err(_) => lost.push(named),
         }
     }
     held.lose(lost);
+    held.lose_claims(late);
     drop(held);
     shared.heard(Call::Extend, worked, &failed);
 }
