@@ -140,6 +140,8 @@ impl Channel for LogChannel {
         let mut settings = LogSettings::default();
         settings.observer = Arc::new(meter.clone());
         settings.buffer_bytes = join.buffer_bytes.unwrap_or(settings.buffer_bytes);
+        settings.buffer = join.buffer.unwrap_or(settings.buffer);
+        settings.grace = join.grace.unwrap_or(settings.grace);
         let consumer = Arc::new(LogConsumer::new(log, ownership, settings));
         Ok(Member::new(consumer, meter, move || life.end()))
     }

@@ -110,6 +110,8 @@ impl Channel for SharedChannel {
         let mut settings = LogSettings::default();
         settings.observer = Arc::new(meter.clone());
         settings.buffer_bytes = join.buffer_bytes.unwrap_or(settings.buffer_bytes);
+        settings.buffer = join.buffer.unwrap_or(settings.buffer);
+        settings.grace = join.grace.unwrap_or(settings.grace);
         let consumer = LogConsumer::new(FaultyLog::new(seen, join.faults), ownership, settings);
         Ok(Member::new(Arc::new(consumer), meter, move || life.end()))
     }

@@ -8,7 +8,10 @@ use integration_tests::{
     memory::{LogRig, QueueRig},
     shared::SharedRig,
 };
-use strait_testkit::{Rig, Site, chaos};
+use strait_testkit::{
+    Report, Rig, Site,
+    chaos::{self, Fired},
+};
 
 fn number(variable: &str, default: u64) -> u64 {
     env::var(variable).map_or(default, |text| text.parse().unwrap_or_else(|_| panic!("{variable}: not a number")))
@@ -29,57 +32,121 @@ impl Drop for Replay<'_> {
     }
 }
 
-/// Runs the seeds, and shows that all that may go wrong there did.
-fn run(test: &str, rig: &dyn Rig, sites: &[Site]) {
-    let (first, count) = (number("STRAIT_SEED", 0), number("STRAIT_SEEDS", 40));
-    let mut fired: chaos::Fired = BTreeMap::new();
-    let (mut stored, mut duplicates, mut lost_claims, mut unknown) = (0, 0, 0, 0);
+/// What the reports of many seeds add up to.
+#[derive(Debug, Default)]
+struct Sum {
+    stored: usize,
+    unknown: usize,
+    duplicates: usize,
+    lost_claims: usize,
+    closes: usize,
+    full: usize,
+    forced: usize,
+    kills: usize,
+    replayed_after_crashes: usize,
+}
+
+impl Sum {
+    fn add(&mut self, report: &Report) {
+        self.stored += report.stored;
+        self.unknown += report.unknown;
+        self.duplicates += report.duplicates;
+        self.lost_claims += report.lost_claims;
+        self.closes += report.closes;
+        self.full += report.full;
+        self.forced += report.forced;
+        self.kills += report.kills;
+        self.replayed_after_crashes += report.replayed_after_crashes;
+    }
+}
+
+/// Runs the seeds, and shows that all that may go wrong there did, if there are enough of them.
+fn run(
+    test: &str,
+    chaos: fn(&dyn Rig, u64) -> (Report, Fired),
+    rig: &dyn Rig,
+    sites: &[Site],
+    show: impl FnOnce(&Sum),
+) {
+    const ENOUGH: u64 = 40;
+    let (first, count) = (number("STRAIT_SEED", 0), number("STRAIT_SEEDS", ENOUGH));
+    let (mut fired, mut sum) = (Fired::new(), Sum::default());
     for seed in first..first + count {
         let _replay = Replay { test, seed };
-        let (report, here) = chaos::run(rig, seed);
+        let (report, here) = chaos(rig, seed);
         assert!(report.is_valid(), "{report:#?}");
         for (site, times) in here {
             *fired.entry(site).or_default() += times;
         }
-        stored += report.stored;
-        duplicates += report.duplicates;
-        lost_claims += report.lost_claims;
-        unknown += report.unknown;
+        sum.add(&report);
     }
-    println!(
-        "{test}: {count} seeds, {stored} stored, {unknown} unknown, {duplicates} duplicates, {lost_claims} lost claims"
-    );
-    println!("{fired:?}");
-    if count >= 40 {
-        let at =
-            |site: Site| fired.iter().filter(|((other, _), _)| *other == site).map(|(_, times)| times).sum::<usize>();
-        for site in sites {
-            assert!(at(*site) >= 10, "{site:?} hardly ever went wrong: {fired:?}");
+    println!("{test}: {count} seeds, {sum:?}\n{fired:?}");
+    if count >= ENOUGH {
+        let mut times: BTreeMap<Site, usize> = sites.iter().map(|site| (*site, 0)).collect();
+        for ((site, _), here) in &fired {
+            times.entry(*site).and_modify(|times| *times += here);
         }
-        assert!(stored > 3000 && duplicates > 0 && lost_claims > 0 && unknown > 0);
+        for (site, times) in times {
+            assert!(times >= 10, "{site:?} hardly ever went wrong: {fired:?}");
+        }
+        show(&sum);
     }
 }
 
+const LOG: [Site; 7] = [Site::Receive, Site::Settle, Site::Open, Site::Read, Site::Own, Site::Commit, Site::HandOver];
+const QUEUE: [Site; 4] = [Site::Receive, Site::Settle, Site::Delete, Site::Release];
+
+fn storm(test: &str, rig: &dyn Rig, sites: &[Site]) {
+    run(test, chaos::storm, rig, &[sites, &[Site::Send]].concat(), |sum| {
+        assert!(sum.stored > 3000 && sum.duplicates > 0 && sum.lost_claims > 0 && sum.unknown > 0, "{sum:?}");
+    });
+}
+
+fn ends(test: &str, rig: &dyn Rig, sites: &[Site]) {
+    run(test, chaos::ends, rig, sites, |sum| {
+        let Sum { closes, full, forced, kills, replayed_after_crashes, .. } = sum;
+        assert!(closes - forced > 100 && *full > 10 && *forced > 0, "{sum:?}");
+        assert!(*kills > 0 && *replayed_after_crashes > 0, "{sum:?}");
+    });
+}
+
 #[test]
-fn log() {
-    run("log", &LogRig, &[Site::Send, Site::Receive, Site::Settle, Site::Open, Site::Read, Site::Own, Site::Commit]);
+fn storm_on_log() {
+    storm("storm_on_log", &LogRig, &LOG);
 }
 
 /// The same with a coordinator, whose rows fail too.
 #[test]
-fn shared() {
-    let sites = [Site::Send, Site::Receive, Site::Settle, Site::Open, Site::Read, Site::Own, Site::Commit];
-    run("shared", &SharedRig::FAULTY, &sites);
+fn storm_on_shared() {
+    storm("storm_on_shared", &SharedRig::FAULTY, &LOG);
 }
 
 #[test]
-fn queue() {
-    let sites = [Site::Send, Site::Receive, Site::Settle, Site::Delete, Site::Extend, Site::Release];
-    run("queue", &QueueRig::ORDERED, &sites);
+fn storm_on_queue() {
+    storm("storm_on_queue", &QueueRig::ORDERED, &[&QUEUE[..], &[Site::Extend]].concat());
 }
 
 #[test]
-fn unordered() {
-    let sites = [Site::Send, Site::Receive, Site::Settle, Site::Delete, Site::Extend, Site::Release];
-    run("unordered", &QueueRig::UNORDERED, &sites);
+fn storm_on_unordered() {
+    storm("storm_on_unordered", &QueueRig::UNORDERED, &[&QUEUE[..], &[Site::Extend]].concat());
+}
+
+#[test]
+fn ends_on_log() {
+    ends("ends_on_log", &LogRig, &LOG);
+}
+
+#[test]
+fn ends_on_shared() {
+    ends("ends_on_shared", &SharedRig::FAULTY, &LOG);
+}
+
+#[test]
+fn ends_on_queue() {
+    ends("ends_on_queue", &QueueRig::ORDERED, &QUEUE);
+}
+
+#[test]
+fn ends_on_unordered() {
+    ends("ends_on_unordered", &QueueRig::UNORDERED, &QUEUE);
 }

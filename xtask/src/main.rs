@@ -54,6 +54,7 @@ fn gate(steps: &mut Steps, all: bool) -> Result<(), String> {
     faults::prove(steps)?;
     if all {
         faults::simulate(steps)?;
+        faults::end(steps)?;
         orders::check(steps)?;
         emulators::test(steps)?;
     }

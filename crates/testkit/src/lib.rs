@@ -24,7 +24,7 @@ pub use cases::{CASES, Case, run};
 pub use faulty::{
     Fault, Faults, FaultyConsumer, FaultyLog, FaultyOwnership, FaultyProducer, FaultyQueue, Numbered, Site,
 };
-pub use history::{End, History, Name, Report};
+pub use history::{Close, Departure, End, History, How, Name, Place, Report, Unsettled};
 pub use reported::Reported;
 pub use rig::{Capabilities, Channel, FOREIGN, GROUP, Join, Member, Needs, Reshard, Rig, Shape, Starts, send_foreign};
 pub use stage::first;

@@ -280,15 +280,19 @@ pub struct Join {
     pub group: &'static str,
     /// Where the group starts, if it is new and may choose. Default: the backend's own choice, which misses nothing.
     pub start: Option<Start>,
-    /// Most bytes that the engine of a log holds. Default: its own.
+    /// Most messages that the engine of a log holds. Default: its own.
+    pub buffer: Option<usize>,
+    /// Most bytes that it holds. Default: its own.
     pub buffer_bytes: Option<usize>,
+    /// How long a partition may drain before it is handed over regardless. Default: the engine's own.
+    pub grace: Option<Duration>,
     /// What goes wrong between the engine and the backend.
     pub faults: Faults,
 }
 
 impl Default for Join {
     fn default() -> Self {
-        Self { group: GROUP, start: None, buffer_bytes: None, faults: Faults::none() }
+        Self { group: GROUP, start: None, buffer: None, buffer_bytes: None, grace: None, faults: Faults::none() }
     }
 }
 

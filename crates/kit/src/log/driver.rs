@@ -1,6 +1,6 @@
 use std::{sync::Arc, time::Duration};
 
-use strait_core::{ErrorKind, Measure};
+use strait_core::{ErrorKind, Measure, planted};
 use tokio::time::{self, MissedTickBehavior};
 
 use super::{
@@ -55,6 +55,9 @@ async fn follow(shared: &Arc<Shared>) {
             Ok(None) => return,
             Err(error) => {
                 failed(shared, "own", error.kind());
+                if planted!("report-ends-close") && *shared.closing.borrow() && !error.is_transient() {
+                    return;
+                }
                 tracing::warn!(%error, "something is wrong with what is owned");
                 failures += 1;
                 time::sleep(pause(failures).min(LONGEST_REPORT)).await;

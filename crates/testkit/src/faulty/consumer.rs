@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use strait_core::{Budget, Consumer, Guarantees, Received, Result, Token};
+use strait_core::{Budget, Consumer, ErrorKind, Guarantees, Received, Result, Token};
+use tokio::time::Instant;
 
 use super::{Fault, Faults, Site, error};
 
@@ -29,9 +30,10 @@ impl Consumer for FaultyConsumer {
         let fault = self.faults.next(Site::Receive, 1);
         match fault {
             Some(Fault::Fail(kind)) => return Err(error(kind)),
+            Some(Fault::Patience(pause)) => return Err(error(ErrorKind::Throttled).with_retry_after(pause)),
             Some(Fault::Lose | Fault::Ambiguous) => {
                 drop(self.inner.receive(budget).await?); // given back, so that it comes again
-                return Err(error(strait_core::ErrorKind::Unavailable));
+                return Err(error(ErrorKind::Unavailable));
             }
             _ => {}
         }
@@ -47,8 +49,13 @@ impl Consumer for FaultyConsumer {
             Some(Fault::Duplicate) => drop(self.inner.settle(tokens).await),
             _ => {}
         }
+        let begun = Instant::now();
         self.faults.wait(fault.as_ref()).await;
-        self.inner.settle(tokens).await
+        let outcomes = self.inner.settle(tokens).await;
+        if outcomes.iter().all(Result::is_ok) {
+            self.faults.note_good(Site::Settle, begun);
+        }
+        outcomes
     }
 
     async fn close(&self) -> Result<()> {

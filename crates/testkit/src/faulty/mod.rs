@@ -1,20 +1,26 @@
 //! The fault layer: wrappers that fail, delay, duplicate, answer ambiguously and lose claims, by a plan.
 
 mod consumer;
+mod in_hand;
 mod log;
 mod ownership;
 mod producer;
 mod queue;
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
 use fastrand::Rng;
 use strait_core::{Error, ErrorKind};
-use tokio::{sync::watch, time};
+use tokio::{
+    sync::watch,
+    time::{self, Instant},
+};
+
+use in_hand::InHand;
 
 pub use consumer::FaultyConsumer;
 pub use log::FaultyLog;
@@ -46,6 +52,10 @@ pub enum Site {
     Own,
     /// [`Ownership::commit`](strait_kit::Ownership::commit).
     Commit,
+    /// [`Ownership::release`](strait_kit::Ownership::release) and [`finish`](strait_kit::Ownership::finish).
+    HandOver,
+    /// [`Ownership::close`](strait_kit::Ownership::close).
+    Leave,
 }
 
 /// What goes wrong with one call.
@@ -54,6 +64,8 @@ pub enum Site {
 pub enum Fault {
     /// It is not done, and fails so.
     Fail(ErrorKind),
+    /// It is not done, and asks for so long a pause.
+    Patience(Duration),
     /// It fails so for these entries, and for those of their keys behind them; they are not done. The rest is.
     These(Vec<usize>, ErrorKind),
     /// It is done, and the answer is lost.
@@ -74,6 +86,7 @@ impl Fault {
     fn name(&self) -> &'static str {
         match self {
             Self::Fail(_) => "fail",
+            Self::Patience(_) => "patience",
             Self::These(..) => "partial",
             Self::Ambiguous => "ambiguous",
             Self::Short => "short",
@@ -101,9 +114,16 @@ struct State {
     always: HashMap<Site, Fault>,
     /// How often something goes wrong by chance, in percent of calls.
     chance: u32,
+    /// How often something may go wrong by chance at a place in a row, if that passes and takes nothing away.
+    passing: Option<u32>,
+    /// How often something went wrong by chance at a place in a row.
+    in_a_row: HashMap<Site, u32>,
     rng: Rng,
     fired: BTreeMap<(Site, &'static str), usize>,
     released: Vec<u64>,
+    in_hand: InHand,
+    /// When the last call at a place began that went well.
+    good: HashMap<Site, Instant>,
 }
 
 impl Faults {
@@ -120,13 +140,27 @@ impl Faults {
     /// In `percent` of the calls at each place something goes wrong, whatever may there; of calls that are rare, in three
     /// times as many.
     pub fn by_chance(seed: u64, percent: u32) -> Self {
+        Self::planned(seed, percent, None)
+    }
+
+    /// As [`by_chance`](Self::by_chance), but all of it passes: calls fail or take long, at most so often in a row. No
+    /// claim is taken away, and no answer is lost that brings messages.
+    pub fn passing(seed: u64, percent: u32, in_a_row: u32) -> Self {
+        Self::planned(seed, percent, Some(in_a_row))
+    }
+
+    fn planned(seed: u64, percent: u32, passing: Option<u32>) -> Self {
         let state = State {
             script: HashMap::new(),
             always: HashMap::new(),
             chance: percent,
+            passing,
+            in_a_row: HashMap::new(),
             rng: Rng::with_seed(seed),
             fired: BTreeMap::new(),
             released: Vec::new(),
+            in_hand: InHand::default(),
+            good: HashMap::new(),
         };
         Self(Some(Arc::new(Plan { state: Mutex::new(state), healed: watch::Sender::new(false) })))
     }
@@ -168,6 +202,37 @@ impl Faults {
         self.plan().released.clone()
     }
 
+    /// What a process that calls by this plan was given and has not given back: leases that it neither deleted nor
+    /// released, unless they have ended, and partitions that it neither handed over nor lost. What it never heard of does
+    /// not count.
+    pub fn in_hand(&self) -> Vec<String> {
+        self.0.as_ref().map(|_| self.plan().in_hand.names(Instant::now())).unwrap_or_default()
+    }
+
+    /// The partitions that such a process lost, or was told that it had.
+    pub fn lost(&self) -> BTreeSet<Arc<str>> {
+        self.0.as_ref().map(|_| self.plan().in_hand.lost.clone()).unwrap_or_default()
+    }
+
+    /// When the last call at `site` began that went well throughout, if there was one.
+    pub fn last_good(&self, site: Site) -> Option<Instant> {
+        self.0.as_ref().and_then(|_| self.plan().good.get(&site).copied())
+    }
+
+    /// A call at `site` that began then went well throughout.
+    fn note_good(&self, site: Site, begun: Instant) {
+        if self.0.is_some() {
+            self.plan().good.insert(site, begun);
+        }
+    }
+
+    /// Changes what is known to be in hand.
+    fn note(&self, change: impl FnOnce(&mut InHand)) {
+        if self.0.is_some() {
+            change(&mut self.plan().in_hand);
+        }
+    }
+
     fn plan(&self) -> MutexGuard<'_, State> {
         let plan = self.0.as_ref().expect("a plan without faults is not asked for any");
         plan.state.lock().expect("nothing panics while holding this")
@@ -179,7 +244,7 @@ impl Faults {
         let mut plan = self.plan();
         let fault = match plan.script.get_mut(&site).and_then(VecDeque::pop_front) {
             Some(scripted) => scripted,
-            None => plan.always.get(&site).cloned().or_else(|| plan.by_chance(site, entries)),
+            None => plan.always.get(&site).cloned().or_else(|| plan.in_passing(site, entries)),
         }?;
         *plan.fired.entry((site, fault.name())).or_default() += 1;
         Some(fault)
@@ -208,17 +273,31 @@ impl Faults {
     }
 }
 
+/// What a coordinator reports while it goes on: a missing permission, a row of a newer version, a row that is corrupt, a
+/// store that is gone, one that cannot be used.
+const REPORTS: [ErrorKind; 5] =
+    [ErrorKind::Denied, ErrorKind::Unsupported, ErrorKind::Other, ErrorKind::NotFound, ErrorKind::Config];
+
 impl State {
+    /// What goes wrong by chance, unless too much did in a row.
+    fn in_passing(&mut self, site: Site, entries: usize) -> Option<Fault> {
+        let before = self.in_a_row.get(&site).copied().unwrap_or(0);
+        let fault = self.by_chance(site, entries).filter(|_| self.passing.is_none_or(|most| before < most));
+        self.in_a_row.insert(site, if fault.is_some() { before + 1 } else { 0 });
+        fault
+    }
+
     fn by_chance(&mut self, site: Site, entries: usize) -> Option<Fault> {
         // Some calls are rare, and are to go wrong too.
-        let rare = matches!(site, Site::Extend | Site::Release | Site::Commit | Site::Open);
+        let rare =
+            matches!(site, Site::Extend | Site::Release | Site::Commit | Site::Open | Site::HandOver | Site::Leave);
         if self.rng.u32(..100) >= self.chance * if rare { 3 } else { 1 } {
             return None;
         }
         let unavailable = Fault::Fail(ErrorKind::Unavailable);
         let delay = Fault::Delay(Duration::from_millis(self.rng.u64(1..2000)));
         let some = (0..entries).filter(|_| self.rng.u8(..3) == 0).collect();
-        let menu = match site {
+        let mut menu = match site {
             Site::Send => vec![
                 Fault::Fail(ErrorKind::Throttled),
                 unavailable,
@@ -230,11 +309,19 @@ impl State {
             Site::Receive => vec![unavailable, Fault::Ambiguous, Fault::Duplicate, delay],
             Site::Delete => vec![unavailable, Fault::Ambiguous, Fault::Lose, delay],
             Site::Extend => vec![unavailable, Fault::Lose, delay],
-            Site::Settle | Site::Release | Site::Open => vec![unavailable, delay],
+            Site::Settle | Site::Release | Site::Open | Site::HandOver | Site::Leave => vec![unavailable, delay],
             Site::Read => vec![unavailable, Fault::Fail(ErrorKind::Throttled), delay],
-            Site::Own => vec![Fault::Lose],
+            Site::Own => vec![unavailable, Fault::Fail(REPORTS[self.rng.usize(..REPORTS.len())]), delay, Fault::Lose],
             Site::Commit => vec![unavailable, Fault::Ambiguous, delay],
         };
+        if self.passing.is_some() {
+            let stays = |fault: &Fault| match fault {
+                Fault::Lose => false,
+                Fault::Ambiguous | Fault::Duplicate => site != Site::Receive,
+                _ => true,
+            };
+            menu.retain(stays);
+        }
         let choice = self.rng.usize(..menu.len());
         menu.into_iter().nth(choice)
     }

@@ -1,10 +1,14 @@
-use std::sync::{
-    Mutex, MutexGuard,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    slice,
+    sync::{
+        Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use strait_core::{Budget, ErrorKind, Guarantees, Message, Origin, Result};
 use strait_kit::{LeaseTerms, Leased, Queue};
+use tokio::time::Instant;
 
 use super::{Fault, Faults, Site, error, lost_answer};
 
@@ -56,23 +60,59 @@ impl<Q: Queue> FaultyQueue<Q> {
     }
 
     /// Takes away the first lease, and answers as `rest` does for the others.
-    async fn lose_first<F>(
+    async fn lose_first<'a, F>(
         &self,
-        handles: &[Numbered<Q::Handle>],
-        rest: impl FnOnce(Vec<Q::Handle>) -> F,
+        handles: &'a [Numbered<Q::Handle>],
+        rest: impl FnOnce(&'a [Numbered<Q::Handle>]) -> F,
     ) -> Vec<Result<()>>
     where
         F: Future<Output = Vec<Result<()>>>,
     {
-        let mut bare = bare(handles);
-        let first = bare.remove(0);
-        self.inner.release(&[first]).await;
+        let Some((first, others)) = handles.split_first() else { return Vec::new() };
+        self.inner.release(slice::from_ref(&first.handle)).await;
+        self.faults.note(|in_hand| in_hand.end([first.number]));
         let mut outcomes = vec![Err(error(ErrorKind::Lost))];
-        if !bare.is_empty() {
-            outcomes.extend(rest(bare).await);
+        if !others.is_empty() {
+            outcomes.extend(rest(others).await);
         }
         outcomes
     }
+
+    async fn pass_delete(&self, handles: &[Numbered<Q::Handle>]) -> Vec<Result<()>> {
+        let outcomes = self.inner.delete(&bare(handles)).await;
+        self.faults.note(|in_hand| in_hand.end(over(handles, &outcomes)));
+        outcomes
+    }
+
+    async fn pass_extend(&self, handles: &[Numbered<Q::Handle>]) -> Vec<Result<()>> {
+        let sent = Instant::now();
+        let outcomes = self.inner.extend(&bare(handles)).await;
+        self.faults.note(|in_hand| in_hand.extend(which(handles, &outcomes, Result::is_ok), self.end_of_lease(sent)));
+        self.faults.note(|in_hand| in_hand.end(which(handles, &outcomes, is_gone)));
+        outcomes
+    }
+
+    /// When a lease ends that was asked for at `sent`.
+    fn end_of_lease(&self, sent: Instant) -> Instant {
+        sent + self.inner.lease_terms().lease
+    }
+}
+
+/// Which leases a call ended, or found ended.
+fn over<H>(handles: &[Numbered<H>], outcomes: &[Result<()>]) -> impl Iterator<Item = u64> {
+    which(handles, outcomes, |outcome| outcome.is_ok() || is_gone(outcome))
+}
+
+fn which<H>(
+    handles: &[Numbered<H>],
+    outcomes: &[Result<()>],
+    so: impl Fn(&Result<()>) -> bool,
+) -> impl Iterator<Item = u64> {
+    handles.iter().zip(outcomes).filter(move |(_, outcome)| so(outcome)).map(|(handle, _)| handle.number)
+}
+
+fn is_gone(outcome: &Result<()>) -> bool {
+    outcome.as_ref().is_err_and(|error| matches!(error.kind(), ErrorKind::Lost | ErrorKind::NotFound))
 }
 
 fn bare<H: Clone>(handles: &[Numbered<H>]) -> Vec<H> {
@@ -95,9 +135,12 @@ impl<Q: Queue> Queue for FaultyQueue<Q> {
     }
 
     async fn receive(&self, budget: Budget) -> Result<Vec<Leased<Self::Handle>>> {
+        let begun = Instant::now();
         let fault = self.faults.next(Site::Receive, 1);
-        if let Some(Fault::Fail(kind)) = fault {
-            return Err(error(kind));
+        match fault {
+            Some(Fault::Fail(kind)) => return Err(error(kind)),
+            Some(Fault::Patience(pause)) => return Err(error(ErrorKind::Throttled).with_retry_after(pause)),
+            _ => {}
         }
         let mut batch: Vec<_> =
             self.inner.receive(budget).await?.into_iter().map(|leased| self.number(leased)).collect();
@@ -112,6 +155,8 @@ impl<Q: Queue> Queue for FaultyQueue<Q> {
             }
             fault => self.faults.wait(fault.as_ref()).await,
         }
+        let given: Vec<u64> = batch.iter().map(|leased| leased.handle.number).collect();
+        self.faults.note(|in_hand| in_hand.lease(given, self.end_of_lease(begun)));
         if let Some(Leased { message, handle, origin, .. }) = batch.first() {
             let old = (message.clone(), origin.clone(), handle.clone());
             self.old().get_or_insert(old);
@@ -121,17 +166,21 @@ impl<Q: Queue> Queue for FaultyQueue<Q> {
 
     async fn delete(&self, handles: &[Self::Handle]) -> Vec<Result<()>> {
         self.old().take_if(|(_, _, old)| handles.iter().any(|handle| handle.number == old.number));
+        let begun = Instant::now();
         let fault = self.faults.next(Site::Delete, handles.len());
         match fault {
             Some(Fault::Fail(kind)) => vec![Err(error(kind)); handles.len()],
             Some(Fault::Ambiguous) => {
-                self.inner.delete(&bare(handles)).await;
+                self.pass_delete(handles).await;
                 vec![Err(lost_answer()); handles.len()]
             }
-            Some(Fault::Lose) => self.lose_first(handles, async |rest| self.inner.delete(&rest).await).await,
+            Some(Fault::Lose) => self.lose_first(handles, async |rest| self.pass_delete(rest).await).await,
             fault => {
-                let outcomes = self.inner.delete(&bare(handles)).await;
+                let outcomes = self.pass_delete(handles).await;
                 self.faults.wait(fault.as_ref()).await;
+                if outcomes.iter().all(Result::is_ok) {
+                    self.faults.note_good(Site::Delete, begun);
+                }
                 outcomes
             }
         }
@@ -141,9 +190,9 @@ impl<Q: Queue> Queue for FaultyQueue<Q> {
         let fault = self.faults.next(Site::Extend, handles.len());
         match fault {
             Some(Fault::Fail(kind)) => vec![Err(error(kind)); handles.len()],
-            Some(Fault::Lose) => self.lose_first(handles, async |rest| self.inner.extend(&rest).await).await,
+            Some(Fault::Lose) => self.lose_first(handles, async |rest| self.pass_extend(rest).await).await,
             fault => {
-                let outcomes = self.inner.extend(&bare(handles)).await;
+                let outcomes = self.pass_extend(handles).await;
                 self.faults.wait(fault.as_ref()).await;
                 outcomes
             }
@@ -157,7 +206,9 @@ impl<Q: Queue> Queue for FaultyQueue<Q> {
             return vec![Err(error(kind)); handles.len()];
         }
         self.faults.wait(fault.as_ref()).await;
-        self.inner.release(&bare(handles)).await
+        let outcomes = self.inner.release(&bare(handles)).await;
+        self.faults.note(|in_hand| in_hand.end(over(handles, &outcomes)));
+        outcomes
     }
 
     async fn close(&self) -> Result<()> {

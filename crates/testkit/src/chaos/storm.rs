@@ -2,54 +2,49 @@
 //! heals, and the history is checked.
 
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::Duration,
 };
 
 use fastrand::Rng;
 use strait_core::{Message, Ordering};
 use strait_runtime::{
-    AfterFailure, Backoff, DeadLetter, Delivery, Failure, Outcome, Receiver, ReceiverSettings, Retry, Sender,
-    SenderSettings, Worker,
+    AfterFailure, Backoff, DeadLetter, Outcome, Receiver, ReceiverSettings, Retry, Sender, SenderSettings, Worker,
 };
 use tokio::{
     runtime::Builder,
     task::JoinSet,
-    time::{Instant, sleep, timeout},
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
+use super::{
+    Fired,
+    handling::{ATTEMPTS, Process, Then, Turn},
+};
 use crate::{
-    Channel, End, Faults, FaultyConsumer, FaultyProducer, GROUP, History, Join, Member, Name, Needs, Report, Rig, Site,
+    Channel, Faults, FaultyConsumer, FaultyProducer, GROUP, History, Join, Member, Needs, Report, Rig,
     stage::{PATIENCE, key, millis, secs},
 };
 
 /// How much happens in a run.
 const KEYS: usize = 6;
 const MESSAGES: usize = 25;
-const ATTEMPTS: u32 = 4;
 const TIME_OUT: Duration = secs(12);
-
-/// What went wrong, and how often.
-pub type Fired = BTreeMap<(Site, &'static str), usize>;
 
 /// Runs one seed, in a runtime of its own. Returns what its history says, and what went wrong how often.
 ///
 /// # Panics
 ///
 /// If it does not come to an end.
-pub fn run(rig: &dyn Rig, seed: u64) -> (Report, Fired) {
+pub fn storm(rig: &dyn Rig, seed: u64) -> (Report, Fired) {
     fastrand::seed(seed);
     let paused = rig.capabilities().paused;
     let runtime = Builder::new_current_thread().enable_all().start_paused(paused).build().unwrap();
-    runtime.block_on(chaos(rig, seed))
+    runtime.block_on(run(rig, seed))
 }
 
-async fn chaos(rig: &dyn Rig, seed: u64) -> (Report, Fired) {
+async fn run(rig: &dyn Rig, seed: u64) -> (Report, Fired) {
     let mut rng = Rng::with_seed(seed);
     let ordering = rig.capabilities().ordering;
     let faults = Faults::by_chance(seed, rng.u32(2..15));
@@ -66,7 +61,7 @@ async fn chaos(rig: &dyn Rig, seed: u64) -> (Report, Fired) {
     while !senders.is_empty() || rounds < 12 {
         rounds += 1;
         match rng.u8(..6) {
-            0 | 1 if crew.len() < 3 => crew.push(scene.hire(rng.fork()).await),
+            0 | 1 if crew.len() < 3 => crew.push(scene.hire(rounds, rng.fork()).await),
             2 if !crew.is_empty() => crew.swap_remove(rng.usize(..crew.len())).leave().await,
             3 if !crew.is_empty() => crew.swap_remove(rng.usize(..crew.len())).kill(),
             _ => {}
@@ -77,7 +72,7 @@ async fn chaos(rig: &dyn Rig, seed: u64) -> (Report, Fired) {
         sender.unwrap();
     }
     faults.heal();
-    crew.push(scene.hire(rng.fork()).await);
+    crew.push(scene.hire(rounds + 1, rng.fork()).await);
     scene.settled().await;
     for hand in crew {
         hand.leave().await;
@@ -111,7 +106,7 @@ impl Scene {
     }
 
     /// A process that works on what comes, and now and then fails.
-    async fn hire(&self, mut rng: Rng) -> Hand {
+    async fn hire(&self, number: usize, mut rng: Rng) -> Hand {
         let member = self.channel.join(Join::with(&self.faults)).await.unwrap();
         let consumer = FaultyConsumer::new(Arc::clone(&member.consumer), &self.faults);
         let mut settings = ReceiverSettings::new(DeadLetter::Discard);
@@ -124,34 +119,13 @@ impl Scene {
         let receiver = Receiver::new(consumer, settings).unwrap();
         let stop = CancellationToken::new();
         let worker = Worker::new(receiver.clone()).timeout(TIME_OUT).stop_on(stop.clone());
-        let (scene, dead) = (self.clone(), Arc::new(AtomicBool::new(false)));
-        let working = tokio::spawn(worker.run({
-            let dead = Arc::clone(&dead);
-            move |delivery, _| scene.clone().handle(delivery, Turn::by_chance(), Arc::clone(&dead))
+        let process = Process::new(number, &self.history, TIME_OUT);
+        let handling = process.clone();
+        let working = tokio::spawn(worker.run(move |delivery, _| {
+            let process = handling.clone();
+            async move { process.handle(&delivery, turn()).await }
         }));
-        Hand { member, stop, working, dead }
-    }
-
-    async fn handle(self, delivery: Delivery, turn: Turn, dead: Arc<AtomicBool>) -> Result<(), Failure> {
-        let mut running = Running::begin(&self.history, &delivery, &dead);
-        sleep(turn.pause).await;
-        match turn.then {
-            Then::Hang => std::future::pending::<()>().await,
-            Then::Panic => {
-                running.fail();
-                std::panic::resume_unwind(Box::new("as planned")); // without a word on stderr
-            }
-            Then::Fail => running.fail(),
-            Then::Reject => {
-                running.end(End::GivenUp);
-                return Err(Failure::reject("as planned"));
-            }
-            Then::Process => {
-                running.end(End::Processed);
-                return Ok(());
-            }
-        }
-        Err(Failure::retry("as planned"))
+        Hand { member, stop, working, process }
     }
 
     async fn settled(&self) {
@@ -165,80 +139,17 @@ impl Scene {
     }
 }
 
-fn name(delivery: &Delivery) -> Name {
-    let text = String::from_utf8_lossy(&delivery.message().payload).into_owned();
-    let (of_key, number) = text.split_once('-').expect("it was sent here");
-    (format!("{of_key}-"), number.parse().expect("it was sent here"))
-}
-
-/// What a handler does.
-struct Turn {
-    pause: Duration,
-    then: Then,
-}
-
-enum Then {
-    Process,
-    Fail,
-    Reject,
-    Panic,
-    Hang,
-}
-
-impl Turn {
-    fn by_chance() -> Self {
-        let then = match fastrand::u8(..100) {
-            0..3 => Then::Panic,
-            3..5 => Then::Hang,
-            5..15 => Then::Fail,
-            15..17 => Then::Reject,
-            _ => Then::Process,
-        };
-        let longest = if fastrand::u8(..6) == 0 { 10_000 } else { 60 };
-        Self { pause: millis(fastrand::u64(..longest)), then }
-    }
-}
-
-/// An attempt that runs.
-struct Running<'a> {
-    history: &'a History,
-    name: Name,
-    attempt: u64,
-    delivery: &'a Delivery,
-    begun: Instant,
-    dead: &'a AtomicBool,
-    ended: bool,
-}
-
-impl<'a> Running<'a> {
-    fn begin(history: &'a History, delivery: &'a Delivery, dead: &'a AtomicBool) -> Self {
-        let name = name(delivery);
-        let attempt = history.started(name.clone());
-        Self { history, name, attempt, delivery, begun: Instant::now(), dead, ended: false }
-    }
-
-    fn end(&mut self, end: End) {
-        self.ended = true;
-        let end = if self.delivery.is_lost() { End::Lost } else { end };
-        self.history.ended(self.name.clone(), self.attempt, end);
-    }
-
-    fn fail(&mut self) {
-        self.end(if self.delivery.attempt() >= ATTEMPTS { End::GivenUp } else { End::Failed });
-    }
-}
-
-/// It is cancelled: out of time, which counts as an attempt, or with its worker, which does not; or its process died, and
-/// then nobody says anything.
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        if self.ended || self.dead.load(Relaxed) {
-        } else if self.begun.elapsed() >= TIME_OUT {
-            self.fail();
-        } else {
-            self.end(End::Failed);
-        }
-    }
+/// What a handler does in a storm.
+fn turn() -> Turn {
+    let then = match fastrand::u8(..100) {
+        0..3 => Then::Panic,
+        3..5 => Then::Hang,
+        5..15 => Then::Fail,
+        15..17 => Then::Reject,
+        _ => Then::Process,
+    };
+    let longest = if fastrand::u8(..6) == 0 { 10_000 } else { 60 };
+    Turn { pause: millis(fastrand::u64(..longest)), then }
 }
 
 /// A process of the run.
@@ -246,7 +157,7 @@ struct Hand {
     member: Member,
     stop: CancellationToken,
     working: tokio::task::JoinHandle<strait_core::Result<()>>,
-    dead: Arc<AtomicBool>,
+    process: Process,
 }
 
 impl Hand {
@@ -257,7 +168,7 @@ impl Hand {
     }
 
     fn kill(self) {
-        self.dead.store(true, Relaxed);
+        self.process.dead.store(true, Relaxed);
         self.member.kill();
         self.working.abort();
     }
