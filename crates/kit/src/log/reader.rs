@@ -25,7 +25,7 @@ pub(super) async fn read(shared: Arc<Shared>, number: u32, mut stop: Stop, forme
     let begin =
         shared.tenures().get(number).map(|tenure| (Arc::clone(&tenure.partition), tenure.epoch, tenure.begin()));
     let Some((partition, epoch, start)) = begin else { return };
-    let mut place = Place { shared, number, partition, epoch, start, failures: 0 };
+    let mut place = Place { shared, number, partition, epoch, start, failures: 0, is_read: false };
     loop {
         let went = match place.open(&mut stop).await {
             Some(Ok(reader)) => place.read_on(reader, &mut stop).await,
@@ -57,6 +57,8 @@ struct Place {
     epoch: u64,
     start: Start,
     failures: u32,
+    /// Whether it was measured that it is read: since this task began, and since that failed.
+    is_read: bool,
 }
 
 /// What follows once a reader is closed.
@@ -115,7 +117,8 @@ impl Place {
         };
         match reader.next(budget).await? {
             Page::Records { records, lag, caught_up } => {
-                if std::mem::take(&mut self.failures) > 0 {
+                self.failures = 0;
+                if !std::mem::replace(&mut self.is_read, true) {
                     self.observe(Measure::Reading { partition: &self.partition, failed: None });
                 }
                 if let Some(lag) = lag {
@@ -170,7 +173,7 @@ impl Place {
     async fn failed(&mut self, error: Error) {
         failed(&self.shared, "read", error.kind());
         self.observe(Measure::Reading { partition: &self.partition, failed: Some(error.kind()) });
-        self.failures = self.failures.saturating_add(1);
+        (self.failures, self.is_read) = (self.failures.saturating_add(1), false);
         tracing::warn!(partition = %self.partition, %error, failures = self.failures, "a partition cannot be read, and is tried again");
         let pause = error.pause(pause(self.failures));
         // An error of kind Closed would say that the consumer is.

@@ -109,6 +109,21 @@ async fn a_trimmed_partition_is_read_again_until_somebody_mends_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_partition_that_failed_and_is_read_again_by_another_reader_fails_no_more() {
+    let scene = Scene::default();
+    scene.gain("a", 3, None);
+    let consumer = scene.open(|_| {});
+    let batch = receive(&consumer).await;
+    scene.fail("read a", ErrorKind::Unavailable, 4);
+    sleep(17 * SECOND / 10).await; // the pause after the last goes on
+    assert_eq!(scene.measured().last(), Some(&("a".to_owned(), Some(ErrorKind::Unavailable))));
+    drop(batch);
+    sleep(SECOND).await;
+    assert_eq!(receive(&consumer).await.len(), 3);
+    assert_eq!(scene.measured().last(), Some(&("a".to_owned(), None)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_partition_that_is_trimmed_wherever_it_is_read_is_not_read_without_a_pause() {
     let scene = Scene::default();
     scene.store("a", 5);
