@@ -39,7 +39,10 @@ impl Calls {
     fn end(&mut self, done: bool, now: std::time::Instant) {
         self.is_under_way = false;
         self.failures = if done { 0 } else { self.failures.saturating_add(1) };
-        self.again = (!done).then(|| later(now, pause(self.failures)));
+        let again = later(now, pause(self.failures));
+        // A hand-over whose patience ends meanwhile goes on then.
+        let again = self.patience.filter(|end| *end > now).map_or(again, |end| again.min(end));
+        self.again = (!done).then_some(again);
     }
 }
 
