@@ -141,14 +141,11 @@ fn truncate(letter: &mut Message, mut plan: Plan, sender: &Sender) -> Result<()>
 
 /// The beginning of `text`, cut at a character. A header's value must not be empty.
 fn shorten(text: &str, most: usize) -> &str {
-    if text.is_empty() {
-        return "-";
-    }
     let mut end = text.len().min(most);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    &text[..end]
+    if end == 0 { "-" } else { &text[..end] }
 }
 
 #[cfg(test)]
@@ -284,5 +281,6 @@ mod tests {
         let reason = "ж".repeat(1000);
         assert_eq!(shorten(&reason, REASON_BYTES).len(), REASON_BYTES);
         assert_eq!(shorten(&format!("x{reason}"), REASON_BYTES).len(), REASON_BYTES - 1);
+        assert_eq!((shorten("", 9), shorten(&reason, 1)), ("-", "-"), "and never to nothing");
     }
 }
