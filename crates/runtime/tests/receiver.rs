@@ -246,6 +246,22 @@ async fn a_settlement_that_fails_is_tried_again_without_holding_up_others() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_may_not_be_settled_holds_up_no_close() {
+    let script = Script::default();
+    script.push(&["a1", "b1"]);
+    script.settle_with(&[ErrorKind::Denied; 100]);
+    let receiver = open(&script, settings());
+    let (a1, b1) = (next(&receiver).await, next(&receiver).await);
+    a1.ack();
+    sleep(Duration::from_secs(1)).await;
+    b1.ack();
+    let start = Instant::now();
+    receiver.close().await.unwrap();
+    assert!(start.elapsed() <= Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!((script.settled().len(), script.given_back()), (0, 2), "they come again");
+}
+
+#[tokio::test(start_paused = true)]
 async fn closing_waits_for_what_is_in_hand_and_gives_back_the_rest() {
     let script = Script::default();
     script.push(&["a1", "b1", "c1"]);

@@ -54,12 +54,11 @@ impl Desk {
     }
 
     /// At least once: it is settled again for as long as its claim is held, and the worst is a redelivery. Who waits for it
-    /// does not wait for what somebody has to mend.
+    /// does not wait for what somebody has to mend, and neither does a close.
     fn not_settled(&mut self, mut item: Box<Item>, error: Error) {
         self.settings.meter.observe(Measure::Failed { call: "settle", kind: error.kind() });
-        if error.kind() == ErrorKind::Denied
-            && mem::replace(&mut self.permission, Permission::Denied) == Permission::Granted
-        {
+        let is_denied = error.kind() == ErrorKind::Denied;
+        if is_denied && mem::replace(&mut self.permission, Permission::Denied) == Permission::Granted {
             tracing::warn!(
                 receiver = %self.settings.name, %error,
                 "messages are processed and may not be settled: they come again until that is allowed"
@@ -73,6 +72,9 @@ impl Desk {
             && let Some(confirm) = item.confirm.take()
         {
             let _ = confirm.send(Err(error)); // nobody waits any more
+        }
+        if is_denied && !self.is_open() {
+            return self.leave(item);
         }
         self.pause(item, Next::Settle, pause);
     }
