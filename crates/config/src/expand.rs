@@ -61,8 +61,9 @@ fn resolve(name: &str, environment: &Environment, depth: usize) -> Result<String
         expand_within(text, environment, depth + 1).map(|(expanded, _)| expanded)
     };
     if let Some(path) = name.strip_prefix("file:") {
-        let path = inner(path)?;
-        let text = fs::read_to_string(&path).map_err(|error| format!("the file {path:?} cannot be read: {error}"))?;
+        // The path is shown as it is written: what replaces a part of it is not.
+        let text = fs::read_to_string(inner(path)?);
+        let text = text.map_err(|error| format!("the file {path:?} cannot be read: {error}"))?;
         return Ok(text.trim_end_matches(['\r', '\n']).to_owned());
     }
     let (name, default) = name.split_once(":-").map_or((name, None), |(name, default)| (name, Some(default)));
@@ -105,7 +106,9 @@ mod tests {
         assert_eq!(all("${A:-${B}}").unwrap(), ("1".into(), true), "what is not needed need not be set");
         assert_eq!(all("${B:-${C}}").unwrap_err(), "the variable C is not set");
         assert!(all("${B:-${A}").is_err() && all("${${A}}").is_err());
-        assert!(all("${file:${B:-/no/such}/file}").unwrap_err().contains("\"/no/such/file\""));
+        assert!(all("${file:/no/such/file}").unwrap_err().contains("\"/no/such/file\""));
+        let hidden = all("${file:/no/such-${A}/${B:-file}}").unwrap_err();
+        assert!(hidden.contains("\"/no/such-${A}/${B:-file}\"") && !hidden.contains("such-1"), "{hidden}");
         let deep = |levels| all(&format!("{}x{}", "${B:-".repeat(levels), "}".repeat(levels)));
         assert_eq!(deep(8).unwrap().0, "x");
         assert!(deep(9).is_err() && deep(100_000).is_err(), "and it takes no stack");

@@ -139,9 +139,18 @@ impl Fields {
         text.unwrap_or_default()
     }
 
-    /// A text that is never shown.
+    /// A text that is never shown, and neither is a value that is no text.
     pub fn secret(&mut self, name: &str) -> Option<Secret> {
-        self.text(name).map(Secret::new)
+        match self.take(name)? {
+            Value::String(text) => (!text.is_empty()).then(|| Secret::new(text)),
+            other => {
+                self.problem(
+                    name,
+                    format_args!("expected a text, in quotes; found a value of type {}", other.type_str()),
+                );
+                None
+            }
+        }
     }
 
     /// A whole number, at least 1.
