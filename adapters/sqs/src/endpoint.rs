@@ -148,6 +148,10 @@ impl Given {
     ///
     /// [`ErrorKind::Config`] if there is none.
     pub(crate) async fn host(&self, service: Service, config: &SdkConfig, region: &str) -> Result<Arc<str>> {
+        // It becomes a part of the host that is called.
+        if !region.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+            return Err(wrong(&format!("region: {region:?} is no region like \"eu-west-1\"")));
+        }
         let url = match service {
             Service::Sqs => resolve!(aws_sdk_sqs, config, region, self.url.clone()),
             Service::Sns => resolve!(aws_sdk_sns, config, region, self.url.clone()),
@@ -246,7 +250,9 @@ mod tests {
         let none = Given::default();
         assert_eq!(&*host(&none, "eu-west-1").await.unwrap(), "sqs.eu-west-1.amazonaws.com");
         assert_eq!(&*host(&none, "cn-north-1").await.unwrap(), "sqs.cn-north-1.amazonaws.com.cn");
-        assert_eq!(host(&none, "not a region").await.unwrap_err().kind(), ErrorKind::Config);
+        for wrong in ["not a region", "example.com/", "a.b", "a@example.com#"] {
+            assert_eq!(host(&none, wrong).await.unwrap_err().kind(), ErrorKind::Config, "{wrong}");
+        }
         let given = Given { url: Some("https://user:hunter2@Proxy.example:8443/queues".to_owned()) };
         assert_eq!(&*host(&given, "eu-west-1").await.unwrap(), "proxy.example:8443");
     }
