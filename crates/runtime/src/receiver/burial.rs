@@ -78,6 +78,9 @@ fn dead_letter(item: &Item, guarantees: &Guarantees, sender: &Sender, oversize: 
 fn explained(item: &Item, guarantees: &Guarantees) -> Message {
     let received = item.received();
     let mut message = received.message.clone().into_dead_letter();
+    if planted!("dead-letter-as-text") {
+        message.payload = String::from_utf8_lossy(&message.payload).into_owned().into();
+    }
     let source = format!("{}:{}", guarantees.provider, guarantees.source);
     let partition = received.claim.partition();
     let position = received.origin.position().to_string();

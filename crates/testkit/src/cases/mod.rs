@@ -135,7 +135,7 @@ macro_rules! each_case {
             dead_letters:
                 c39_after_the_last_attempt_to_the_dead_letters: "retries-for-ever",
                 c39_a_dead_letter_that_is_not_stored_loses_nothing: "dead-letter-failure-settles",
-                c38_what_does_not_decode_is_kept_as_it_is: "failure-is-success",
+                c38_what_does_not_decode_is_kept_as_it_is: "dead-letter-as-text",
                 c41_without_dead_letters_as_policy_says: "retries-for-ever",
                 c39_dead_letters_do_not_lead_to_their_source: "dead-letters-to-their-source",
                 c39_dead_letters_in_a_circle_end: "buried-for-ever",
