@@ -1,6 +1,6 @@
 //! The vocabulary and the contract of Strait.
 //!
-//! A provider implements [`Producer`] and [`Consumer`], four methods each, and nothing else. The traits say only what is
+//! A provider implements [`Producer`] and [`Consumer`], five methods and four, and nothing else. The traits say only what is
 //! true of *every* backend: a message is received with a [`Claim`] and ends by being settled, or its claim is lost and
 //! it comes again. There is no negative acknowledgement: on a log it could mean nothing. Retries, dead letters, order
 //! and batching are built above, once, in `strait-runtime`.
