@@ -20,7 +20,7 @@ use strait_pubsub::{Client, NewSubscription, PubSubProducer, PubSubQueue, create
 use tokio::time::{Instant, timeout};
 
 /// A stream of Google's may be a while about its first message on the emulator.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A topic and a subscription of one name, in order.
 async fn channel(exactly_once: bool) -> (Client, String) {
