@@ -158,12 +158,12 @@ async fn in_a_storm(suffix: &str, seed: u64) {
 
 #[tokio::test]
 async fn a_standard_queue_loses_nothing_in_a_storm() {
-    in_a_storm("", 1).await;
+    Box::pin(in_a_storm("", 1)).await;
 }
 
 #[tokio::test]
 async fn a_fifo_queue_loses_nothing_in_a_storm_and_stores_each_once_and_in_order() {
-    in_a_storm(".fifo", 2).await;
+    Box::pin(in_a_storm(".fifo", 2)).await;
 }
 
 /// After a lost answer, the next attempt to receive from a FIFO queue goes by the same name, so that what the lost one

@@ -120,12 +120,12 @@ async fn boto3_reads_what_we_write(suffix: &str) {
 
 #[tokio::test]
 async fn boto3_reads_what_we_write_to_a_standard_queue() {
-    boto3_reads_what_we_write("").await;
+    Box::pin(boto3_reads_what_we_write("")).await;
 }
 
 #[tokio::test]
 async fn boto3_reads_what_we_write_to_a_fifo_queue() {
-    boto3_reads_what_we_write(".fifo").await;
+    Box::pin(boto3_reads_what_we_write(".fifo")).await;
 }
 
 /// What somebody else wrote has the attributes of the original when it is sent again from the dead letters.
