@@ -105,6 +105,21 @@ async fn no_more_are_fetched_than_are_to_wait_and_what_is_paused_does_not_count(
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_next_is_fetched_while_the_one_before_is_worked_on() {
+    let script = Script::default();
+    (0..6).for_each(|number| script.push(&[&format!("{}1", char::from(b'a' + number))]));
+    let mut settings = settings().in_flight(1);
+    settings.prefetch = Some(1);
+    let receiver = open(&script, settings);
+    for _ in 0..5 {
+        let delivery = next(&receiver).await;
+        sleep(Duration::from_millis(10)).await;
+        assert_eq!(receiver.health().counts.buffered_messages, 2, "one that runs and one that waits");
+        delivery.ack();
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_keeps_a_receiver_from_working_shows_in_its_health() {
     let script = Script::log();
     script.push(&["a1", "b1"]);

@@ -121,7 +121,7 @@ impl Receiver {
             {
                 let mut desk = self.shared().desk();
                 if let Some(item) = desk.hand_out(now) {
-                    self.shared().tell(&desk);
+                    self.shared().handed_out(&mut desk);
                     drop(desk);
                     return Ok(Some(Delivery::new(item, Arc::clone(self.shared()))));
                 }
@@ -146,7 +146,7 @@ impl Receiver {
                 let mut desk = self.shared().desk();
                 let items = desk.hand_out_batch(max.max(1));
                 if !items.is_empty() {
-                    self.shared().tell(&desk);
+                    self.shared().handed_out(&mut desk);
                     drop(desk);
                     return Ok(Some(Batch::new(items, Arc::clone(self.shared()))));
                 }

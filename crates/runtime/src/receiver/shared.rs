@@ -49,6 +49,15 @@ impl Shared {
         }
     }
 
+    /// Passes the word on, and wakes the driver if there is room for what comes next.
+    #[inline]
+    pub(super) fn handed_out(&self, desk: &mut Desk) {
+        self.tell(desk);
+        if desk.is_hungry() {
+            self.work.notify_one();
+        }
+    }
+
     /// Takes nothing more in.
     pub(super) fn close(&self) {
         self.change(Desk::close);

@@ -35,6 +35,8 @@ pub(super) struct Desk {
     prefetch: usize,
     /// How many of those that were asked for did not come yet.
     owed: usize,
+    /// When more are asked for, if none were since as many wait as may: once so few wait.
+    asks_at: Option<usize>,
     /// How many messages arrived and did not leave, and their bytes.
     held: usize,
     bytes: usize,
@@ -86,6 +88,7 @@ impl Desk {
             settings,
             prefetch,
             owed: 0,
+            asks_at: None,
             held: 0,
             bytes: 0,
             running: 0,
@@ -118,7 +121,14 @@ impl Desk {
         if planted!("unbounded-buffer") {
             return self.is_open().then_some(Budget::new(1 << 20, 1 << 40));
         }
+        self.asks_at = (messages == 0 && room > 0).then_some(self.prefetch / 2);
         (self.is_open() && messages > 0 && bytes > 0).then_some(Budget::new(messages, bytes))
+    }
+
+    /// Whether the driver should ask for more: so many were handed out that half of what may wait is missing. Said once.
+    #[inline]
+    pub(super) fn is_hungry(&mut self) -> bool {
+        self.asks_at.take_if(|few| self.ready.len() <= *few).is_some()
     }
 
     fn is_full(&self) -> bool {
