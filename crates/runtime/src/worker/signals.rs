@@ -1,14 +1,14 @@
 #[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that end a worker: Ctrl-C and, on Unix, SIGTERM. None is missed from when this is made on, so that a second
-/// one is heard however soon it comes.
+/// The signals that end a worker: Ctrl-C and, on Unix, SIGTERM. There none is missed from when this is made on, so that a
+/// second one is heard however soon it comes; elsewhere one may be missed that comes while nobody waits for it.
 #[derive(Debug)]
 pub(super) struct Signals {
     #[cfg(unix)]
     streams: Vec<Signal>,
     #[cfg(not(unix))]
-    heard: bool,
+    wanted: bool,
 }
 
 #[cfg(unix)]
@@ -36,11 +36,11 @@ impl Signals {
 #[cfg(not(unix))]
 impl Signals {
     pub(super) fn listen(wanted: bool) -> Self {
-        Self { heard: wanted }
+        Self { wanted }
     }
 
     pub(super) async fn next(&mut self) {
-        if !self.heard {
+        if !self.wanted {
             return std::future::pending().await;
         }
         if let Err(error) = tokio::signal::ctrl_c().await {
