@@ -183,7 +183,7 @@ impl Group {
     fn settle_owner(&mut self, index: usize) {
         self.news = true;
         let partition = &mut self.partitions[index];
-        if partition.owner.is_some() {
+        if partition.owner.is_some() && (partition.owner == partition.planned || !planted!("newcomer-asks-nobody")) {
             if partition.owner != partition.planned
                 && !partition.revoked
                 && let Some(owner) = partition.owner.and_then(|owner| self.members.get_mut(&owner))

@@ -4,7 +4,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use strait_core::{Position, Result};
+use strait_core::{Position, Result, planted};
 use strait_kit::{Change, Ownership, Partition, Progress, Renew, Suspect};
 use tokio::time::{self, Instant};
 
@@ -108,6 +108,10 @@ impl Ownership for GroupMember {
         self.life.breathe().await;
         let index = index(partition)?;
         self.with(|group, number| group.commit(number, index, *epoch, position))?;
+        if planted!("progress-of-every-group") {
+            let next = self.with(|group, _| group.next(index));
+            self.log.store().groups.values_mut().for_each(|group| group.skip_to(index, next));
+        }
         self.log.trim(index);
         Ok(())
     }

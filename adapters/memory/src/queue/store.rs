@@ -42,7 +42,9 @@ impl Stored {
     fn as_leased(&self, place: u32) -> Leased<Handle> {
         Leased {
             handle: Handle { place, number: self.number, delivery: self.deliveries },
-            origin: Origin::new(self.number).with_redeliveries(self.deliveries - 1).with_stored_at(self.at),
+            origin: Origin::new(self.number)
+                .with_redeliveries(if planted!("redeliveries-uncounted") { 0 } else { self.deliveries - 1 })
+                .with_stored_at(self.at),
             message: self.message.clone(),
         }
     }

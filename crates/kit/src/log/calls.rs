@@ -204,7 +204,8 @@ enum Stored {
 
 async fn store(shared: &Shared, job: &Job) -> Stored {
     let Some(progress) = &job.progress else { return Stored::Done };
-    if planted!("settled-and-not-stored") {
+    let is_last = matches!(job.then, Then::Release { .. });
+    if planted!("settled-and-not-stored") || (is_last && planted!("last-commit-left-out")) {
         return Stored::Done;
     }
     match shared.ownership.commit(progress).await {

@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use strait_core::{Consumer, Error, ErrorKind, Guarantees, Result};
+use strait_core::{Consumer, Error, ErrorKind, Guarantees, Result, planted};
 use tokio::runtime::Handle;
 
 pub use batch::Batch;
@@ -117,21 +117,8 @@ impl Receiver {
     /// What the provider reported, if it could not be opened; one of the callers is told, and then it is closed.
     /// Later failures are tried again for ever, and show in [`health`](Self::health).
     pub async fn recv(&self) -> Result<Option<Delivery>> {
-        loop {
-            {
-                let mut desk = self.shared().desk();
-                if let Some(item) = desk.hand_out(now) {
-                    self.shared().handed_out(&mut desk);
-                    drop(desk);
-                    return Ok(Some(Delivery::new(item, Arc::clone(self.shared()))));
-                }
-                if let Some(outcome) = desk.outcome() {
-                    self.shared().tell(&desk);
-                    return outcome.map(|()| None);
-                }
-            }
-            self.wait().await;
-        }
+        let item = self.next(|desk| desk.hand_out(now)).await?;
+        Ok(item.map(|item| Delivery::new(item, Arc::clone(self.shared()))))
     }
 
     /// The next deliveries, at least one and at most `max` and [`in_flight`](ReceiverSettings::in_flight), or `None`
@@ -141,22 +128,35 @@ impl Receiver {
     ///
     /// As [`recv`](Self::recv).
     pub async fn recv_batch(&self, max: usize) -> Result<Option<Batch>> {
+        let take = |desk: &mut Desk| Some(desk.hand_out_batch(max.max(1))).filter(|items| !items.is_empty());
+        let items = self.next(take).await?;
+        Ok(items.map(|items| Batch::new(items, Arc::clone(self.shared()))))
+    }
+
+    /// What can be taken next, or nothing once closed.
+    #[inline]
+    async fn next<T>(&self, take: impl Fn(&mut Desk) -> Option<T>) -> Result<Option<T>> {
         loop {
-            {
-                let mut desk = self.shared().desk();
-                let items = desk.hand_out_batch(max.max(1));
-                if !items.is_empty() {
-                    self.shared().handed_out(&mut desk);
-                    drop(desk);
-                    return Ok(Some(Batch::new(items, Arc::clone(self.shared()))));
+            if let Some(taken) = self.take(&take) {
+                if planted!("taken-and-not-returned") {
+                    tokio::task::yield_now().await;
                 }
-                if let Some(outcome) = desk.outcome() {
-                    self.shared().tell(&desk);
-                    return outcome.map(|()| None);
-                }
+                return taken;
             }
             self.wait().await;
         }
+    }
+
+    #[inline]
+    fn take<T>(&self, take: impl Fn(&mut Desk) -> Option<T>) -> Option<Result<Option<T>>> {
+        let mut desk = self.shared().desk();
+        if let Some(taken) = take(&mut desk) {
+            self.shared().handed_out(&mut desk);
+            return Some(Ok(Some(taken)));
+        }
+        let outcome = desk.outcome()?;
+        self.shared().tell(&desk);
+        Some(outcome.map(|()| None))
     }
 
     /// Waits for a word that something is ready.

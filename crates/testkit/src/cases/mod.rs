@@ -129,14 +129,14 @@ macro_rules! each_case {
             ;
             batches:
                 c36_unacknowledged_messages_are_limited: "unbounded-buffer",
-                c37_each_message_of_a_batch_has_its_own_end: "failure-is-success",
-                c37_of_a_key_what_is_behind_a_failure_is_done_again: "no-lanes",
+                c37_each_message_of_a_batch_has_its_own_end: "batch-ends-as-one",
+                c37_of_a_key_what_is_behind_a_failure_is_done_again: "batch-goes-past-a-failure",
             ;
             dead_letters:
                 c39_after_the_last_attempt_to_the_dead_letters: "retries-for-ever",
                 c39_a_dead_letter_that_is_not_stored_loses_nothing: "dead-letter-failure-settles",
                 c38_what_does_not_decode_is_kept_as_it_is: "dead-letter-as-text",
-                c41_without_dead_letters_as_policy_says: "retries-for-ever",
+                c41_without_dead_letters_as_policy_says: "blocked-is-discarded",
                 c39_dead_letters_do_not_lead_to_their_source: "dead-letters-to-their-source",
                 c39_dead_letters_in_a_circle_end: "buried-for-ever",
                 c83_a_refused_dead_letter_stalls_visibly: "stalled-holds-close",
@@ -147,7 +147,7 @@ macro_rules! each_case {
             ;
             order:
                 c43_each_key_stays_in_order: "no-lanes",
-                c44_keys_overlap_and_a_key_never_does: "no-lanes",
+                c44_keys_overlap_and_a_key_never_does: "one-lane-for-all-keys",
                 c45_progress_never_passes_what_is_not_settled: "high-watermark-commit",
                 c81_a_failing_key_starves_no_other: "unbounded-share",
                 c43_a_receive_whose_answer_is_lost_does_not_reorder: "second-delivery-handed-out",
@@ -176,16 +176,16 @@ macro_rules! each_case {
             groups:
                 c46_groups_get_all_and_members_share: "groups-mixed-up",
                 c46_idle_members_have_work_where_messages_are_leased: "all-is-prefetched",
-                c47_groups_are_kept_apart: "groups-mixed-up",
+                c47_groups_are_kept_apart: "progress-of-every-group",
                 c48_a_new_group_starts_where_it_asks_to: "latest-for-known-group",
                 c48_an_expired_place_is_an_error: "trimmed-place-skipped",
-                c50_goes_on_where_it_was: "settled-and-not-stored",
-                c51_a_newcomer_gets_history_or_steals_nothing: "no-heartbeat",
-                c84_a_message_that_kills_its_process: "high-watermark-commit",
+                c50_goes_on_where_it_was: "last-commit-left-out",
+                c51_a_newcomer_gets_history_or_steals_nothing: "newcomer-asks-nobody",
+                c84_a_message_that_kills_its_process: "redeliveries-uncounted",
             ;
             stopping:
                 c05_a_dropped_send_loses_nothing_that_was_accepted: "abandoned-ticket-used-again",
-                c05_a_dropped_receive_loses_nothing: "failure-is-success",
+                c05_a_dropped_receive_loses_nothing: "taken-and-not-returned",
                 c06_closing_a_sender_sends_or_reports_everything: "close-without-flush",
                 c07_a_drain_finishes_what_runs_and_gives_the_rest_back: "closing-gives-nothing-back",
                 c07_a_close_waits_out_no_back_off: "close-waits-out-a-back-off",
@@ -202,7 +202,7 @@ macro_rules! each_case {
             portability:
                 c68_what_is_declared_is_so: "second-copy-stored",
                 c70_an_unknown_key_is_refused_by_its_path: "unknown-key-accepted",
-                c71_a_calm_history_is_legal_everywhere: "outcome-order",
+                c71_a_calm_history_is_legal_everywhere: "receipt-of-the-next",
             ;
         }
     };
@@ -246,3 +246,23 @@ macro_rules! case_table {
 
 /// All of them.
 pub const CASES: &[Case] = each_case!(case_table);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    /// What several cases may name, each with why no other fault is what they are about.
+    const SHARED: [(&str, &str); 0] = [];
+
+    #[test]
+    fn each_case_has_a_fault_of_its_own() {
+        let mut cases: HashMap<_, Vec<_>> = HashMap::new();
+        for case in CASES {
+            cases.entry(case.fault()).or_default().push(case.name());
+        }
+        cases.retain(|fault, cases| cases.len() > 1 && SHARED.iter().all(|(shared, _)| shared != fault));
+        assert!(cases.is_empty(), "several cases name the same fault: {cases:?}");
+    }
+}

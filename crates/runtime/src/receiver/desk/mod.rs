@@ -170,6 +170,7 @@ impl Desk {
             let mut item = self.spare.pop().unwrap_or_default();
             item.fill(&mut batch);
             let key = if ordered { item.received().message.key.clone() } else { None };
+            let key = if planted!("one-lane-for-all-keys") { Key::new("all").ok() } else { key };
             self.held += 1;
             self.bytes += item.bytes;
             if key.is_none() {
@@ -334,7 +335,7 @@ impl Desk {
                 (Some(failure), _) => {
                     let key = key();
                     let here = self.fail(item, failure);
-                    broken.extend(key.map(|key| (key, here)));
+                    broken.extend(key.filter(|_| !planted!("batch-goes-past-a-failure")).map(|key| (key, here)));
                     work = true;
                 }
                 (None, None) => work |= self.ack(item),
@@ -361,6 +362,7 @@ impl Desk {
                 self.settings.meter.observe(Measure::DeadLettered);
                 self.over.push(item);
             }
+            DeadLetter::Block if planted!("blocked-is-discarded") => self.over.push(item),
             DeadLetter::Block if !self.is_open() && !planted!("blocked-holds-close") => {
                 self.leave(item);
                 return false;
