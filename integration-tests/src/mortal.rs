@@ -1,7 +1,7 @@
 //! A process that consumes and that a test can kill.
 
 use strait_core::{Budget, Guarantees, Result};
-use strait_kit::{LeaseTerms, Leased, Queue};
+use strait_kit::{LeaseTerms, Leased, Pause, Queue};
 use tokio::sync::watch;
 
 /// Ends a process: see [`Mortal`].
@@ -69,6 +69,10 @@ impl<Q: Queue> Queue for Mortal<Q> {
 
     async fn release(&self, handles: &[Q::Handle]) -> Vec<Result<()>> {
         self.live(self.inner.release(handles)).await
+    }
+
+    async fn postpone(&self, pauses: &[Pause<Q::Handle>]) -> Vec<Result<()>> {
+        self.live(self.inner.postpone(pauses)).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -156,6 +156,10 @@ impl Consumer for Slow {
         vec![Ok(()); tokens.len()]
     }
 
+    async fn postpone(&self, pauses: &[(Token, std::time::Duration)]) -> Vec<Result<()>> {
+        vec![Err(Error::new(ErrorKind::Unsupported, "it keeps no message back")); pauses.len()]
+    }
+
     async fn close(&self) -> Result<()> {
         self.2.notify_one();
         Ok(())

@@ -1,4 +1,5 @@
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, OnceLock},
     time::{Duration, SystemTime},
@@ -9,7 +10,7 @@ use googleapis_tonic_google_pubsub_v1::google::pubsub::v1::{
     AcknowledgeRequest, ModifyAckDeadlineRequest, PullRequest, PullResponse, ReceivedMessage,
 };
 use strait_core::{Budget, Error, ErrorKind, Guarantees, Ordering, Origin, Result};
-use strait_kit::{LeaseTerms, Leased, Queue, QueueConsumer, QueueSettings};
+use strait_kit::{LeaseTerms, Leased, Pause, Queue, QueueConsumer, QueueSettings};
 use tokio::time::Instant;
 use tonic::Code;
 
@@ -240,6 +241,21 @@ impl PubSubQueue {
     }
 }
 
+/// For how long the service keeps a message back. With message ordering it is not asked to: nobody promises that what is
+/// behind the message of its key waits for it.
+fn postpones(ordering: Ordering) -> Option<Duration> {
+    (ordering == Ordering::None).then_some(LEASES.1)
+}
+
+/// Pauses that are as long in whole seconds, rounded up: a request has one deadline for all of its ids.
+fn by_seconds(pauses: &[Pause<AckId>]) -> BTreeMap<u64, Vec<usize>> {
+    let mut groups = BTreeMap::<_, Vec<_>>::new();
+    for (index, Pause { time, .. }) in pauses.iter().enumerate() {
+        groups.entry(time.as_secs() + u64::from(time.subsec_nanos() > 0)).or_default().push(index);
+    }
+    groups
+}
+
 /// Whether this says that a pull is over by its deadline.
 fn ended(code: Code) -> bool {
     matches!(code, Code::DeadlineExceeded | Code::Cancelled)
@@ -270,6 +286,10 @@ impl Queue for PubSubQueue {
         let guarantees = guarantees
             .with_message_bytes(REQUEST_BYTES)
             .with_fed_by(self.place.topic.as_deref().map(name::destination));
+        let guarantees = match postpones(self.place.ordering) {
+            Some(longest) => guarantees.with_postpones(longest),
+            None => guarantees,
+        };
         match self.place.native_attempts {
             Some(attempts) => guarantees.with_native_attempts(attempts),
             None => guarantees,
@@ -315,6 +335,23 @@ impl Queue for PubSubQueue {
         outcomes
     }
 
+    async fn postpone(&self, pauses: &[Pause<AckId>]) -> Vec<Result<()>> {
+        let operation = self.operation("postpone on");
+        let mut requests = Vec::new();
+        for (seconds, indices) in by_seconds(pauses) {
+            for chunk in indices.chunks(IDS).map(<[_]>::to_vec) {
+                requests.push(async move {
+                    let ids: Vec<_> = chunk.iter().map(|index| pauses[*index].handle.clone()).collect();
+                    let outcomes = self.modify(operation, &ids, seconds).await;
+                    chunk.into_iter().zip(outcomes).collect::<Vec<_>>()
+                });
+            }
+        }
+        let mut outcomes = stream::iter(requests).buffered(REQUESTS).collect::<Vec<_>>().await.concat();
+        outcomes.sort_unstable_by_key(|(index, _)| *index);
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
+    }
+
     async fn close(&self) -> Result<()> {
         Ok(())
     }
@@ -323,6 +360,15 @@ impl Queue for PubSubQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pauses_share_a_request_by_their_whole_seconds() {
+        let pause =
+            |millis| Pause { handle: AckId("id".into()), time: Duration::from_millis(millis), held: Duration::ZERO };
+        let groups = by_seconds(&[pause(61_001), pause(70_000), pause(62_000)]);
+        assert_eq!(groups.into_iter().collect::<Vec<_>>(), [(62, vec![0, 2]), (70, vec![1])]);
+        assert_eq!((postpones(Ordering::None), postpones(Ordering::Key)), (Some(LEASES.1), None));
+    }
 
     #[test]
     fn terms_are_the_subscriptions_unless_others_are_asked_for() {

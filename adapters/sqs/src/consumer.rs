@@ -10,7 +10,7 @@ use aws_sdk_sqs::types::{
 };
 use futures_util::{StreamExt as _, stream};
 use strait_core::{Budget, Error, ErrorKind, Guarantees, Origin, Position, Result};
-use strait_kit::{LeaseTerms, Leased, Queue, QueueConsumer, QueueSettings};
+use strait_kit::{LeaseTerms, Leased, Pause, Queue, QueueConsumer, QueueSettings};
 
 use crate::{
     Client,
@@ -79,7 +79,12 @@ impl SqsOptions {
     }
 
     fn longest(&self) -> Duration {
-        self.longest.unwrap_or(VISIBILITY.saturating_sub(self.lease()))
+        self.longest.unwrap_or(self.most())
+    }
+
+    /// How long a message may be invisible in all, less what a request may take on its way.
+    fn most(&self) -> Duration {
+        VISIBILITY.saturating_sub(self.lease())
     }
 }
 
@@ -98,6 +103,7 @@ struct Calls {
     delete: Call,
     extend: Call,
     release: Call,
+    postpone: Call,
 }
 
 impl Calls {
@@ -108,6 +114,7 @@ impl Calls {
             delete: place.call("settle on", "sqs:DeleteMessage"),
             extend: place.call("extend leases on", hide),
             release: place.call("release to", hide),
+            postpone: place.call("postpone on", hide),
         }
     }
 }
@@ -165,24 +172,34 @@ impl SqsQueue {
         &self.client
     }
 
-    /// Changes how long messages stay invisible from now on.
+    /// Changes how long messages stay invisible from now on, all alike.
     async fn hide(&self, call: &Call, handles: &[Receipt], time: Duration) -> Vec<Result<()>> {
-        let entry = |(index, handle): (usize, &Receipt)| {
+        self.hide_each(call, handles.iter().map(|handle| (handle, time))).await
+    }
+
+    /// Changes how long each message stays invisible from now on: so many whole seconds, rounded up.
+    async fn hide_each<'a>(
+        &self,
+        call: &Call,
+        handles: impl ExactSizeIterator<Item = (&'a Receipt, Duration)> + Send,
+    ) -> Vec<Result<()>> {
+        let entry = |(index, (handle, time)): (usize, (&Receipt, Duration))| {
             ChangeMessageVisibilityBatchRequestEntry::builder()
                 .id(index.to_string())
                 .receipt_handle(handle.0.as_str())
-                .visibility_timeout(i32::try_from(time.as_secs()).unwrap_or(i32::MAX))
+                .visibility_timeout(whole_seconds(time))
                 .build()
                 .expect("it has an id and a handle")
         };
-        let entries = handles.iter().enumerate().map(entry).collect();
+        let count = handles.len();
+        let entries = handles.enumerate().map(entry).collect();
         let request = self.place.client.change_message_visibility_batch().queue_url(&self.place.url);
         let outcomes = match request.set_entries(Some(entries)).send().await {
             Ok(reply) => {
                 let done = reply.successful().iter().map(|entry| (entry.id(), ()));
-                batch::outcomes(call, handles.len(), done, reply.failed().iter().map(Failed::from))
+                batch::outcomes(call, count, done, reply.failed().iter().map(Failed::from))
             }
-            Err(error) => batch::failures(handles.len(), &call.failed(&error)),
+            Err(error) => batch::failures(count, &call.failed(&error)),
         };
         outcomes.into_iter().map(|outcome| outcome.map_err(gone)).collect()
     }
@@ -235,6 +252,11 @@ fn leased(wire: Wire, queue: &str) -> Option<Leased<Receipt>> {
     Some(Leased { message, handle: Receipt(Arc::new(wire.receipt_handle?)), origin })
 }
 
+/// How many seconds these are, rounded up.
+fn whole_seconds(time: Duration) -> i32 {
+    i32::try_from(time.as_secs() + u64::from(time.subsec_nanos() > 0)).unwrap_or(i32::MAX)
+}
+
 /// A handle whose time is over is refused as a value that is wrong, and so is one more extension beyond 12 h.
 fn gone(error: Error) -> Error {
     if error.kind() == ErrorKind::Invalid { Error::new(ErrorKind::Lost, error.to_string()) } else { error }
@@ -253,6 +275,7 @@ impl Queue for SqsQueue {
         let guarantees = Guarantees::new("sqs", Arc::clone(&self.place.name)).with_ordering(self.place.ordering());
         let guarantees =
             guarantees.with_message_bytes(self.place.message_bytes).with_fed_by([self.place.destination()]);
+        let guarantees = guarantees.with_postpones(self.options.most());
         match self.place.native_attempts {
             Some(attempts) => guarantees.with_native_attempts(attempts),
             None => guarantees,
@@ -314,6 +337,23 @@ impl Queue for SqsQueue {
         stream::iter(chunks).buffered(at_once).collect::<Vec<_>>().await.concat()
     }
 
+    async fn postpone(&self, pauses: &[Pause<Receipt>]) -> Vec<Result<()>> {
+        let (call, most) = (&self.calls.postpone, self.options.most());
+        let fits = |pause: &&Pause<Receipt>| pause.held.saturating_add(pause.time) <= most;
+        let fitting: Vec<_> = pauses.iter().filter(fits).collect();
+        let hide = |chunk: &[&Pause<Receipt>]| {
+            let entries: Vec<_> = chunk.iter().map(|pause| (pause.handle.clone(), pause.time)).collect();
+            async move { self.hide_each(call, entries.iter().map(|(handle, time)| (handle, *time))).await }
+        };
+        let chunks: Vec<_> = fitting.chunks(ENTRIES).map(hide).collect();
+        let mut hidden = stream::iter(chunks).buffered(REQUESTS).collect::<Vec<_>>().await.concat().into_iter();
+        let too_long = || Err(call.error(ErrorKind::Unsupported, "a message is invisible for 12 h at most"));
+        pauses
+            .iter()
+            .map(|pause| if fits(&pause) { hidden.next().unwrap_or_else(too_long) } else { too_long() })
+            .collect()
+    }
+
     async fn close(&self) -> Result<()> {
         Ok(())
     }
@@ -322,6 +362,15 @@ impl Queue for SqsQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_is_rounded_up_and_never_cut() {
+        assert_eq!(whole_seconds(Duration::from_secs(61)), 61);
+        assert_eq!(whole_seconds(Duration::from_millis(61_001)), 62);
+        assert_eq!(whole_seconds(Duration::ZERO), 0, "what is released is visible at once");
+        let most = SqsOptions { longest: Some(Duration::from_mins(5)), ..SqsOptions::default() }.most();
+        assert_eq!(most, Duration::from_mins(12 * 60 - 1), "how long a handler may take is no limit for a pause");
+    }
 
     #[test]
     fn durations_that_no_clock_counts_are_refused() {

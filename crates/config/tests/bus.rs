@@ -123,6 +123,9 @@ impl Consumer for Source {
     async fn settle(&self, tokens: &[Token]) -> Vec<Result<()>> {
         tokens.iter().map(|_| Ok(())).collect()
     }
+    async fn postpone(&self, pauses: &[(Token, std::time::Duration)]) -> Vec<Result<()>> {
+        vec![Err(Error::new(ErrorKind::Unsupported, "it keeps no message back")); pauses.len()]
+    }
     async fn close(&self) -> Result<()> {
         self.0.notify_one();
         Ok(())

@@ -1,4 +1,4 @@
-use std::{any::Any, fmt::Debug, sync::Arc};
+use std::{any::Any, fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 
@@ -43,6 +43,18 @@ pub trait Consumer: Any + Debug + Send + Sync {
     /// A token whose claim is lost fails with [`ErrorKind::Lost`](crate::ErrorKind::Lost), and has no effect.
     async fn settle(&self, tokens: &[Token]) -> Vec<Result<()>>;
 
+    /// Hands these back to the provider, each to be delivered again once its pause is over. One outcome per token, in
+    /// order. `Ok` ends the claim, and with it the later claims of its key that this consumer holds. After an error the
+    /// claim is as it was. Not cancel-safe: what is cancelled may have its effect, and a claim is not extended any more.
+    ///
+    /// Only for a consumer whose [`Guarantees::postpones`] says how long a pause may be.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) if the provider cannot keep the message back so long, as
+    /// no log can; [`ErrorKind::Lost`](crate::ErrorKind::Lost) if the claim is lost.
+    async fn postpone(&self, pauses: &[(Token, Duration)]) -> Vec<Result<()>>;
+
     /// Stops receiving, gives back what is not settled (oldest first), and persists progress. A `receive` under way
     /// fails with [`ErrorKind::Closed`](crate::ErrorKind::Closed). Idempotent.
     ///
@@ -84,6 +96,9 @@ pub struct Guarantees {
     /// Whether each message has a lease of its own, as on a queue: then nobody else can work on what is held here and not
     /// worked on. On a log a partition is held as a whole.
     pub message_leases: bool,
+    /// The longest pause for which the provider keeps a message back and delivers it then, without losing the order it
+    /// promises. `None` where it cannot, as on a log.
+    pub postpones: Option<Duration>,
     /// After how many deliveries the provider itself moves a message away, where it does.
     pub native_attempts: Option<u32>,
     /// Where what comes was sent to, as far as that can be told: the
@@ -92,7 +107,8 @@ pub struct Guarantees {
 }
 
 impl Guarantees {
-    /// A consumer of `source` at `provider`: no order, messages of any size, no native limit on attempts.
+    /// A consumer of `source` at `provider`: no order, messages of any size, no pauses that the provider keeps, no native
+    /// limit on attempts.
     pub fn new(provider: impl Into<Arc<str>>, source: impl Into<Arc<str>>) -> Self {
         Self {
             provider: provider.into(),
@@ -100,6 +116,7 @@ impl Guarantees {
             ordering: Ordering::None,
             message_bytes: usize::MAX,
             message_leases: false,
+            postpones: None,
             native_attempts: None,
             fed_by: Arc::default(),
         }
@@ -120,6 +137,12 @@ impl Guarantees {
     /// Says that each message has a lease of its own.
     pub fn with_message_leases(mut self) -> Self {
         self.message_leases = true;
+        self
+    }
+
+    /// Says that the provider keeps a message back for pauses of up to `longest`.
+    pub fn with_postpones(mut self, longest: Duration) -> Self {
+        self.postpones = Some(longest);
         self
     }
 

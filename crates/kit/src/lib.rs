@@ -20,5 +20,5 @@ pub use log::{
     Change, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Progress, Quarantine, Reader, Record, Renew,
     Start, Static, Suspect, Trimmed,
 };
-pub use queue::{LeaseTerms, Leased, Queue, QueueConsumer, QueueSettings};
+pub use queue::{LeaseTerms, Leased, Pause, Queue, QueueConsumer, QueueSettings};
 pub use rows::{Expect, Put, Row, RowStore, Version};

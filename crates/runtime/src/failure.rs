@@ -30,7 +30,8 @@ impl Failure {
     }
 
     /// Try again, not earlier than after `pause`. Other messages go on meanwhile, those of the same key excepted. After
-    /// a crash the message survives, the pause need not.
+    /// a crash the message survives, the pause need not. A pause of more than a minute goes back to a provider that can keep
+    /// it: [`Guarantees::postpones`](strait_core::Guarantees::postpones).
     pub fn retry_after(reason: impl fmt::Display, pause: Duration) -> Self {
         Self { reason: reason.to_string(), then: Then::RetryAfter(pause) }
     }

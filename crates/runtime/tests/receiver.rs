@@ -146,6 +146,85 @@ async fn what_keeps_a_receiver_from_working_shows_in_its_health() {
     assert!(health.stalled.is_empty());
 }
 
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+#[tokio::test(start_paused = true)]
+async fn long_pauses_go_back_to_a_provider_that_keeps_them() {
+    let script = Script::default();
+    script.postpones(HOUR);
+    script.push(&["a1", "a2", "b1", "c1", "d1"]);
+    let mut settings = settings().in_flight(1);
+    settings.buffer = 3;
+    let receiver = open(&script, settings);
+    for expected in ["a1", "b1", "c1"] {
+        let delivery = next(&receiver).await;
+        assert_eq!(text(delivery.message()), expected);
+        delivery.retry_after("not yet", HOUR);
+    }
+    let last = next(&receiver).await;
+    assert_eq!(text(last.message()), "d1", "there is room for it");
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(script.postponed(), [(0, HOUR), (2, HOUR), (3, HOUR)]);
+    assert_eq!(script.given_back(), 1, "a2, to come after a1");
+    let health = receiver.health();
+    assert_eq!((health.state, health.paused, health.postponed), (State::Up, 0, 3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_are_counted_on_after_a_pause_that_the_provider_kept() {
+    let script = Script::default();
+    script.postpones(HOUR);
+    let receiver = open(&script, settings());
+    for entry in 0..3 {
+        script.is_again(entry, 0);
+        script.push(&["a1"]);
+        let delivery = next(&receiver).await;
+        assert_eq!(u64::from(delivery.attempt()), entry + 1);
+        delivery.retry_after("not yet", HOUR);
+        sleep(HOUR).await;
+    }
+    let health = receiver.health();
+    assert_eq!(
+        (script.postponed().len(), health.postponed, health.counts.stalled),
+        (2, 0, 1),
+        "the third was the last"
+    );
+
+    let script = Script::default();
+    script.postpones(HOUR);
+    script.is_again(1, 0);
+    script.push(&["a1"]);
+    let receiver = open(&script, settings());
+    next(&receiver).await.retry_after("not yet", HOUR);
+    sleep(MINUTE).await;
+    script.push(&["a1"]);
+    nothing_comes(&receiver, 58 * MINUTE).await;
+    sleep(MINUTE).await;
+    assert_eq!(next(&receiver).await.attempt(), 2, "it came early, and waited here");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_that_the_provider_does_not_take_stays_here() {
+    let script = Script::default();
+    script.postpones(HOUR);
+    script.push(&["a1", "b1", "c1"]);
+    let receiver = open(&script, settings());
+    script.postpone_with(&[ErrorKind::Unavailable]);
+    let start = Instant::now();
+    next(&receiver).await.retry_after("refused", HOUR);
+    next(&receiver).await.retry_after("too long", 2 * HOUR);
+    next(&receiver).await.retry_after("not worth it", MINUTE);
+    sleep(Duration::from_millis(1)).await;
+    let health = receiver.health();
+    assert_eq!((health.paused, health.postponed, script.postponed().len()), (3, 0, 0));
+    for (expected, pause) in [("c1", MINUTE), ("a1", HOUR), ("b1", 2 * HOUR)] {
+        sleep((start + pause).saturating_duration_since(Instant::now())).await;
+        let again = next(&receiver).await;
+        assert_eq!((text(again.message()).as_str(), again.attempt()), (expected, 2));
+        again.ack();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn memory_is_bounded_in_bytes() {
     let script = Script::default();

@@ -191,6 +191,11 @@ impl Capabilities {
         if self.paused { Duration::ZERO } else { self.lease / 2 }
     }
 
+    /// A pause that is long enough to be handed to the provider.
+    pub fn long_pause(&self) -> Duration {
+        Duration::from_secs(if self.paused { 20 * 60 } else { 62 })
+    }
+
     /// Keeps time by the test's runtime.
     pub const fn with_paused_time(mut self) -> Self {
         self.paused = true;

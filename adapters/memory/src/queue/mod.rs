@@ -6,7 +6,7 @@ use std::{
 };
 
 use strait_core::{Budget, Consumer, Guarantees, Limits, Message, Ordering, Producer, Receipt, Result};
-use strait_kit::{LeaseTerms, Leased, Queue, QueueConsumer, QueueSettings};
+use strait_kit::{LeaseTerms, Leased, Pause, Queue, QueueConsumer, QueueSettings};
 use tokio::{
     sync::Notify,
     time::{self, Instant},
@@ -178,6 +178,7 @@ impl Queue for MemoryQueue {
         Guarantees::new("memory", Arc::clone(&options.name))
             .with_ordering(options.ordering)
             .with_message_bytes(options.message_bytes)
+            .with_postpones(Duration::MAX)
             .with_fed_by(self.names())
     }
 
@@ -221,6 +222,13 @@ impl Queue for MemoryQueue {
     async fn release(&self, handles: &[Handle]) -> Vec<Result<()>> {
         self.life.breathe().await;
         self.each(handles, Store::release)
+    }
+
+    async fn postpone(&self, pauses: &[Pause<Handle>]) -> Vec<Result<()>> {
+        self.life.breathe().await;
+        let now = Instant::now();
+        let mut store = self.store();
+        pauses.iter().map(|pause| store.postpone(pause.handle, now, pause.time)).collect()
     }
 
     async fn close(&self) -> Result<()> {

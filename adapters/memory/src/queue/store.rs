@@ -211,6 +211,18 @@ impl Store {
         Ok(())
     }
 
+    /// Ends a lease once `time` is over.
+    pub(super) fn postpone(&mut self, handle: Handle, now: Instant, time: Duration) -> Result<()> {
+        let Some(end) = now.checked_add(time) else {
+            return Err(Error::new(ErrorKind::Unsupported, "memory: a pause is longer than clocks can count"));
+        };
+        match self.get(handle) {
+            Some(stored) if stored.leased_until > Some(now) => stored.leased_until = Some(end),
+            _ => return Err(self.gone()),
+        }
+        Ok(())
+    }
+
     /// Ends a lease. The message is the first to be leased again, once nothing else of its key is leased.
     pub(super) fn release(&mut self, handle: Handle) -> Result<()> {
         let stored = self.get(handle);

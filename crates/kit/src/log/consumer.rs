@@ -4,7 +4,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use strait_core::{Budget, Consumer, Guarantees, Guarded, Received, Result, Token};
+use strait_core::{Budget, Consumer, Error, ErrorKind, Guarantees, Guarded, Received, Result, Token};
 use tokio::{
     sync::{Mutex as AsyncMutex, Notify, watch},
     task::JoinHandle,
@@ -140,6 +140,11 @@ impl Consumer for LogConsumer {
 
     async fn settle(&self, tokens: &[Token]) -> Vec<Result<()>> {
         self.shared.tenures().settle(tokens, &self.shared.settings, now)
+    }
+
+    async fn postpone(&self, pauses: &[(Token, Duration)]) -> Vec<Result<()>> {
+        let refused = || Err(Error::new(ErrorKind::Unsupported, "a log keeps no message back"));
+        pauses.iter().map(|_| refused()).collect()
     }
 
     async fn close(&self) -> Result<()> {

@@ -1,4 +1,4 @@
-use std::{fmt, mem, sync::Arc};
+use std::{fmt, mem, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use strait_core::{Budget, Consumer, Error, ErrorKind, Guarantees, Received, Result, Token, planted};
@@ -13,6 +13,7 @@ use super::{
     leases::Term,
     pace::Pace,
     polls::Polls,
+    postponing::postpone,
     release::{release_all, release_dropped},
     renewal::keep_renewed,
     shared::{Shared, complete, is_gone, raised},
@@ -178,6 +179,10 @@ impl<Q: Queue> Consumer for QueueConsumer<Q> {
         let outcomes = leases.into_iter().map(outcome).collect();
         held.lose(gone);
         outcomes
+    }
+
+    async fn postpone(&self, pauses: &[(Token, Duration)]) -> Vec<Result<()>> {
+        postpone(&self.shared, pauses).await
     }
 
     async fn close(&self) -> Result<()> {

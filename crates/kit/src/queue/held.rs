@@ -7,7 +7,7 @@ use strait_core::{Claim, ClaimState, Key, Moment, Token, planted};
 
 use super::{
     Leased,
-    leases::{Lease, Leases, Term},
+    leases::{Changing, Lease, Leases, Term},
 };
 
 /// What is in hand.
@@ -35,6 +35,14 @@ impl Named {
     pub(super) fn entry(&self) -> u64 {
         self.token.entry
     }
+}
+
+/// Why a lease cannot be postponed now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotNow {
+    Lost,
+    /// Another call that changes it is under way.
+    Changing,
 }
 
 /// What a sweep found.
@@ -240,11 +248,12 @@ impl<H: Clone> Held<H> {
                 && lease.due <= now
                 && now.saturating_duration_since(lease.received) < longest
                 && !lease.grant.is_idle()
+                && lease.changing != Some(Changing::Postponing)
                 && lease.grant.state(|| now) != ClaimState::Lost
         };
         let leases = self.leases.iter_mut().filter(|(_, lease)| due(lease));
         let named = leases.map(|(token, lease)| {
-            lease.due = again;
+            (lease.due, lease.changing) = (again, Some(Changing::Extending));
             (Named { token, turn: lease.turn }, lease.handle())
         });
         named.collect()
@@ -255,6 +264,7 @@ impl<H: Clone> Held<H> {
     #[must_use]
     pub(super) fn extended(&mut self, named: Named, until: Instant, now: Instant, due: Instant) -> bool {
         let Some(lease) = self.named(named) else { return true };
+        lease.changing = None;
         if lease.grant.until().is_some_and(|later| until <= later) {
             return true;
         }
@@ -267,6 +277,42 @@ impl<H: Clone> Held<H> {
         if let Some(lease) = self.named(named) {
             lease.due = now + pause(lease.failures, first, longest);
             lease.failures += 1;
+            lease.changing = None;
+        }
+    }
+
+    /// What names the lease of this claim, which is ours at `now`, and how long it has been in hand. It is not extended
+    /// until the outcome of postponing it is known, and cannot be postponed while it is being extended: of two calls under
+    /// way, nobody knows which comes last.
+    pub(super) fn postponing(&mut self, token: Token, now: Instant) -> Result<(Named, H, Duration), NotNow> {
+        let Some(lease) = self.leases.get_mut(token) else { return Err(NotNow::Lost) };
+        if lease.gone || lease.grant.state(|| now) == ClaimState::Lost {
+            return Err(NotNow::Lost);
+        }
+        if lease.changing.is_some() {
+            return Err(NotNow::Changing);
+        }
+        lease.changing = Some(Changing::Postponing);
+        let named = Named { token, turn: lease.turn };
+        Ok((named, lease.handle(), now.saturating_duration_since(lease.received)))
+    }
+
+    /// These are with the provider until their pauses are over. The later claims of their keys are lost with them.
+    pub(super) fn postponed(&mut self, all: &[Named]) {
+        let mut firsts = Firsts::new();
+        for Named { token, .. } in all {
+            if let Some(key) = self.leases.get(*token).and_then(|lease| lease.key.as_ref()) {
+                note(&mut firsts, key, token.entry);
+            }
+            self.leases.remove(*token);
+        }
+        self.lose_behind(&firsts);
+    }
+
+    /// Postponing it failed: it is extended as before.
+    pub(super) fn not_postponed(&mut self, named: Named) {
+        if let Some(lease) = self.named(named) {
+            lease.changing = None;
         }
     }
 

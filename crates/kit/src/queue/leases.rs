@@ -37,6 +37,15 @@ pub(super) struct Lease<H> {
     pub(super) retry: Option<Instant>,
     /// Whether the provider took it away: then there is nothing to release.
     pub(super) gone: bool,
+    /// The call under way that changes how long it lasts, if there is one: no other is to overtake it.
+    pub(super) changing: Option<Changing>,
+}
+
+/// A call that changes how long a lease lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Changing {
+    Extending,
+    Postponing,
 }
 
 /// For how long a batch was leased.
@@ -66,6 +75,7 @@ impl<H: Clone> Lease<H> {
     /// It was leased again under another name.
     pub(super) fn again(&mut self, handle: H, term: &Term) {
         (self.handle, self.due, self.failures) = (Some(handle), term.due, 0);
+        self.changing = None; // what is under way is for the name before
         self.turn = self.turn.wrapping_add(1);
     }
 }
@@ -86,7 +96,7 @@ impl<H> Leases<H> {
         }
         (lease.stamp, lease.handle, lease.key, lease.position) = (self.stamp, Some(handle), key, position);
         (lease.received, lease.due, lease.failures, lease.gone) = (term.received, term.due, 0, false);
-        lease.retry = None;
+        (lease.retry, lease.changing) = (None, None);
         let claim = lease.grant.claim(Token { source, entry: self.stamp });
         if let Some(index) = &mut self.index {
             insert(index, &self.hasher, &self.places, source);
@@ -124,6 +134,7 @@ impl<H> Leases<H> {
             failures: 0,
             retry: None,
             gone: false,
+            changing: None,
         });
         u32::try_from(self.places.len() - 1).expect("fewer than 2^32 messages in hand")
     }

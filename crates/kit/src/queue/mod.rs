@@ -5,6 +5,7 @@ mod held;
 mod leases;
 mod pace;
 mod polls;
+mod postponing;
 mod release;
 mod renewal;
 mod settings;
@@ -52,8 +53,25 @@ pub trait Queue: Debug + Send + Sync + 'static {
     /// [`delete`](Self::delete). The engine calls it for a hundred at most, and once at a time.
     fn release(&self, handles: &[Self::Handle]) -> impl Future<Output = Vec<Result<()>>> + Send;
 
+    /// Keeps messages back until their pauses are over, and ends their leases then. One outcome per entry, as for
+    /// [`delete`](Self::delete); [`ErrorKind::Unsupported`](strait_core::ErrorKind::Unsupported) where a pause is longer
+    /// than the queue can keep. The engine calls it only where [`Guarantees::postpones`] is set, and while no lease among
+    /// them is being extended.
+    fn postpone(&self, pauses: &[Pause<Self::Handle>]) -> impl Future<Output = Vec<Result<()>>> + Send;
+
     /// Disconnects. Called after everything was released, or could not be; again, if a close was broken off in it.
     fn close(&self) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// A lease that is to end after a pause.
+#[derive(Clone, Debug)]
+pub struct Pause<H> {
+    /// Names the lease.
+    pub handle: H,
+    /// How long the message is to be kept back from now on. Never shorter than that: round it up.
+    pub time: Duration,
+    /// How long the message has been in hand, at most: it counts from before it was asked for.
+    pub held: Duration,
 }
 
 /// How long the leases of a [`Queue`] last.

@@ -23,14 +23,15 @@ pub(super) struct Shared<Q: Queue> {
     /// Held by whoever releases: the order of releases is that of their calls.
     pub(super) releasing: AsyncMutex<()>,
     /// Whether the provider refuses a call for want of a permission.
-    denied: [AtomicBool; 2],
+    denied: [AtomicBool; 3],
 }
 
-/// A call that keeps or ends leases.
+/// A call that keeps, ends or postpones leases.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Call {
     Extend,
     Release,
+    Postpone,
 }
 
 impl Call {
@@ -38,6 +39,7 @@ impl Call {
         match self {
             Self::Extend => "extend",
             Self::Release => "release",
+            Self::Postpone => "postpone",
         }
     }
 }

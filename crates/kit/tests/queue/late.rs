@@ -12,7 +12,7 @@ use strait_core::{
     Budget, ClaimState, Consumer as _, Error, ErrorKind, Guarantees, Measure, Message, Observer, Origin, Received,
     Result,
 };
-use strait_kit::{LeaseTerms, Leased, Queue, QueueConsumer, QueueSettings};
+use strait_kit::{LeaseTerms, Leased, Pause, Queue, QueueConsumer, QueueSettings};
 use tokio::{
     sync::Notify,
     time::{Instant, advance, sleep, timeout},
@@ -75,6 +75,10 @@ impl Queue for Slow {
     async fn release(&self, handles: &[u32]) -> Vec<Result<()>> {
         self.released.lock().unwrap().extend(handles);
         vec![Ok(()); handles.len()]
+    }
+
+    async fn postpone(&self, pauses: &[Pause<u32>]) -> Vec<Result<()>> {
+        vec![Ok(()); pauses.len()]
     }
 
     async fn close(&self) -> Result<()> {

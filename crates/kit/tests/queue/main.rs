@@ -6,4 +6,5 @@ mod closing;
 mod denied;
 mod late;
 mod pacing;
+mod postponing;
 mod stub;

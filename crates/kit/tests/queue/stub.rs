@@ -4,8 +4,8 @@ use std::{
     time::Duration,
 };
 
-use strait_core::{Budget, Error, ErrorKind, Guarantees, Message, Origin, Result};
-use strait_kit::{LeaseTerms, Leased, Queue};
+use strait_core::{Budget, Error, ErrorKind, Guarantees, Key, Message, Ordering, Origin, Result};
+use strait_kit::{LeaseTerms, Leased, Pause, Queue};
 use tokio::time::{Instant, sleep};
 
 pub(crate) const LEASE: Duration = Duration::from_secs(30);
@@ -26,6 +26,13 @@ struct State {
     released: Vec<u64>,
     calls: Vec<usize>,
     extend_fails: Option<ErrorKind>,
+    /// How many leases were extended, and how long a call for that takes.
+    extended: usize,
+    extend_takes: Duration,
+    postponed: Vec<(u64, Duration)>,
+    /// How long a call that postpones takes, and what the next ones fail with.
+    postpone_takes: Duration,
+    postpone_fails: VecDeque<ErrorKind>,
 }
 
 impl Stub {
@@ -70,6 +77,31 @@ impl Stub {
         self.change(|state| state.extend_fails = kind);
     }
 
+    /// How many leases were extended.
+    pub(crate) fn extended(&self) -> usize {
+        self.change(|state| state.extended)
+    }
+
+    /// A call that extends takes so long.
+    pub(crate) fn extend_takes(&self, time: Duration) {
+        self.change(|state| state.extend_takes = time);
+    }
+
+    /// What was postponed, and for how long.
+    pub(crate) fn postponed(&self) -> Vec<(u64, Duration)> {
+        self.change(|state| state.postponed.clone())
+    }
+
+    /// A call that postpones takes so long.
+    pub(crate) fn postpone_takes(&self, time: Duration) {
+        self.change(|state| state.postpone_takes = time);
+    }
+
+    /// The next calls that postpone fail so.
+    pub(crate) fn postpone_fails(&self, kinds: impl IntoIterator<Item = ErrorKind>) {
+        self.change(|state| state.postpone_fails.extend(kinds));
+    }
+
     /// What was released, in this order.
     pub(crate) fn released(&self) -> Vec<u64> {
         self.change(|state| state.released.clone())
@@ -85,7 +117,7 @@ impl Queue for Stub {
     type Handle = u64;
 
     fn guarantees(&self) -> Guarantees {
-        Guarantees::new("stub", "orders")
+        Guarantees::new("stub", "orders").with_ordering(Ordering::Key).with_postpones(100 * LEASE)
     }
 
     fn lease_terms(&self) -> LeaseTerms {
@@ -108,7 +140,10 @@ impl Queue for Stub {
                 None => std::future::pending().await,
             }
         }
-        let leased = |number: u64| Leased { message: Message::new("x"), handle: number, origin: Origin::new(number) };
+        // The first ten are of one key, the next ten of another, and so on.
+        let key = |number: u64| Key::new(&(number / 10).to_string()).unwrap();
+        let message = |number| Message::new("x").with_key(key(number));
+        let leased = |number: u64| Leased { message: message(number), handle: number, origin: Origin::new(number) };
         Ok(some.into_iter().map(leased).collect())
     }
 
@@ -117,6 +152,8 @@ impl Queue for Stub {
     }
 
     async fn extend(&self, handles: &[u64]) -> Vec<Result<()>> {
+        sleep(self.change(|state| state.extend_takes)).await;
+        self.change(|state| state.extended += handles.len());
         match self.change(|state| state.extend_fails) {
             Some(kind) => vec![Err(Error::new(kind, "as told")); handles.len()],
             None => vec![Ok(()); handles.len()],
@@ -136,6 +173,18 @@ impl Queue for Stub {
             }
             let outcome = fails.map_or(Ok(()), |kind| Err(Error::new(kind, "as told")));
             vec![outcome; handles.len()]
+        })
+    }
+
+    async fn postpone(&self, pauses: &[Pause<u64>]) -> Vec<Result<()>> {
+        sleep(self.change(|state| state.postpone_takes)).await;
+        self.change(|state| {
+            let fails = state.postpone_fails.pop_front();
+            if fails.is_none() {
+                state.postponed.extend(pauses.iter().map(|pause| (pause.handle, pause.time)));
+            }
+            let outcome = fails.map_or(Ok(()), |kind| Err(Error::new(kind, "as told")));
+            vec![outcome; pauses.len()]
         })
     }
 

@@ -186,7 +186,7 @@ impl Delivery {
         self.fail(Failure::retry(reason));
     }
 
-    /// As [`retry`](Self::retry), not earlier than after `pause`.
+    /// As [`retry`](Self::retry), not earlier than after `pause`; see [`Failure::retry_after`].
     pub fn retry_after(self, reason: impl Display, pause: Duration) {
         self.fail(Failure::retry_after(reason, pause));
     }

@@ -1,12 +1,13 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use strait_core::{Consumer, Error, ErrorKind, Guarantees, Measure, Observer as _, Received, Result, planted};
+use strait_core::{Consumer, Error, ErrorKind, Guarantees, Measure, Observer as _, Received, Result, Token, planted};
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 use super::{
     DeadLetter, Oversize,
     burial::bury,
+    desk::Postponing,
     item::{Item, after},
     receiving::{Came, Receiving},
     shared::Shared,
@@ -16,13 +17,16 @@ use crate::Meter;
 /// What was to be settled, and how that went.
 type Settled = (Vec<Box<Item>>, Vec<Result<()>>);
 
+/// What was to be postponed, and how that went.
+type Postponed = (Vec<Postponing>, Vec<Result<()>>);
+
 type Pending<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// How often what was taken away is let go of, while handlers are busy.
 const SWEEP: Duration = Duration::from_millis(100);
 
-/// The task behind a [`Receiver`](super::Receiver): keeps one `receive` and one `settle` going, buries what is doomed,
-/// and ends pauses, whatever else happens. None of these is ever cancelled while the consumer is open.
+/// The task behind a [`Receiver`](super::Receiver): keeps one `receive`, one `settle` and one `postpone` going, buries
+/// what is doomed, and ends pauses, whatever else happens. None of these is ever cancelled while the consumer is open.
 pub(super) struct Driver {
     pub(super) shared: Arc<Shared>,
     pub(super) consumer: Arc<dyn Consumer>,
@@ -63,6 +67,7 @@ impl Driver {
         let guarantees = self.consumer.guarantees();
         let mut receiving = Receiving::new(Arc::clone(&self.consumer));
         let mut settling: Option<Pending<Settled>> = None;
+        let mut postponing: Option<Pending<Postponed>> = None;
         let mut burying = FuturesUnordered::new();
         let mut spare = Vec::new();
         let mut closing: Option<Closing> = None;
@@ -84,6 +89,9 @@ impl Driver {
                         let outcomes = consumer.settle(&tokens).await;
                         (batch, outcomes)
                     }));
+                }
+                if postponing.is_none() && desk.has_postponing() {
+                    postponing = Some(self.postpone(desk.postponing()));
                 }
                 if let DeadLetter::Channel(sender) = &self.dead_letter {
                     for item in desk.burying() {
@@ -122,6 +130,12 @@ impl Driver {
                     }
                     self.shared.receive_failures(receiving.failures);
                 }
+                (batch, outcomes) = poll(&mut postponing) => {
+                    postponing = None;
+                    let mut desk = self.shared.desk();
+                    desk.postponed(batch, outcomes);
+                    self.shared.tell(&desk);
+                }
                 Some((item, outcome)) = burying.next() => {
                     let mut desk = self.shared.desk();
                     desk.buried(item, outcome);
@@ -154,6 +168,14 @@ impl Driver {
         let mut desk = self.shared.desk();
         desk.arrive(batch);
         self.shared.tell(&desk);
+    }
+
+    fn postpone(&self, (batch, pauses): (Vec<Postponing>, Vec<(Token, Duration)>)) -> Pending<Postponed> {
+        let consumer = Arc::clone(&self.consumer);
+        Box::pin(async move {
+            let outcomes = consumer.postpone(&pauses).await;
+            (batch, outcomes)
+        })
     }
 
     fn not_received(&self, error: &Error, failures: u32) {

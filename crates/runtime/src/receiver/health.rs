@@ -13,8 +13,12 @@ pub struct Health {
     pub state: State,
     /// How often receiving failed in a row.
     pub receive_failures: u32,
-    /// How many messages wait for their next attempt.
+    /// How many messages wait here for their next attempt.
     pub paused: usize,
+    /// How many messages wait for it with the provider, which keeps back those with a long pause where it can: those that
+    /// this receiver handed back, and that have not come again. One that somebody else received is counted up to an hour
+    /// after its pause.
+    pub postponed: usize,
     /// How long until the last of those pauses is over. Pauses of hours are set by `retry_after`.
     pub longest_pause: Duration,
     /// Messages that cannot go on by themselves, and why, ten at most. [`Counts::stalled`] is how many there are.
@@ -57,6 +61,7 @@ impl Health {
         let (counts, receive_failures) = (meter.counts(), shared.failures());
         let desk = shared.desk();
         let (paused, longest_pause) = desk.pauses();
+        let postponed = desk.postponed_count();
         let goes_on = counts.stalled == 0 && counts.failing.is_empty() && counts.denied.is_empty();
         let state = match receive_failures {
             _ if !desk.is_open() => State::Closed,
@@ -66,6 +71,6 @@ impl Health {
         };
         let stalled = desk.stalled().take(10).collect();
         drop(desk);
-        Self { state, receive_failures, paused, longest_pause, stalled, counts }
+        Self { state, receive_failures, paused, postponed, longest_pause, stalled, counts }
     }
 }

@@ -92,8 +92,8 @@ impl Receiver {
         })?;
         let (meter, in_flight) = (settings.meter.clone(), settings.in_flight);
         let (dead_letter, oversize, drain) = (settings.dead_letter.clone(), settings.oversize, settings.drain);
-        let prefetch = settings.prefetch_of(&guarantees);
-        let shared = Arc::new(Shared::new(Arc::clone(&settings.name), guarantees, Desk::new(settings, prefetch)));
+        let (name, desk) = (Arc::clone(&settings.name), Desk::new(settings, &guarantees));
+        let shared = Arc::new(Shared::new(name, guarantees, desk));
         let driver = Driver {
             shared: Arc::clone(&shared),
             consumer: Arc::clone(&consumer),

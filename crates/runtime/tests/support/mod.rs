@@ -48,6 +48,8 @@ struct State {
     next: u64,
     /// How many processes ended while they worked on a message.
     crashes: BTreeMap<u64, u32>,
+    /// Which message a delivery is of, if that came before.
+    again: BTreeMap<u64, u64>,
     settled: Vec<u64>,
     /// What the next settlements answer.
     settle: VecDeque<Error>,
@@ -59,6 +61,10 @@ struct State {
     /// Which tenure of the partition it is.
     tenure: u32,
     budgets: Vec<Budget>,
+    /// The longest pause that the provider keeps; what was postponed, and what the next calls answer.
+    postpones: Option<Duration>,
+    postponed: Vec<(u64, Duration)>,
+    postpone_fails: VecDeque<ErrorKind>,
     closed: bool,
 }
 
@@ -68,6 +74,20 @@ impl Script {
         let script = Self::default();
         script.0.state.lock().unwrap().partition = Some(Grant::new(Some("p0".into()), None));
         script
+    }
+
+    /// Keeps messages back for pauses up to `longest`. They come again when the test says so.
+    pub(crate) fn postpones(&self, longest: Duration) {
+        self.0.state.lock().unwrap().postpones = Some(longest);
+    }
+
+    pub(crate) fn postpone_with(&self, kinds: &[ErrorKind]) {
+        self.0.state.lock().unwrap().postpone_fails.extend(kinds);
+    }
+
+    /// Which deliveries were postponed, and for how long.
+    pub(crate) fn postponed(&self) -> Vec<(u64, Duration)> {
+        self.0.state.lock().unwrap().postponed.clone()
     }
 
     pub(crate) fn push(&self, texts: &[&str]) {
@@ -94,6 +114,11 @@ impl Script {
     /// So many processes ended while they worked on the n-th message.
     pub(crate) fn crashed(&self, entry: u64, times: u32) {
         self.0.state.lock().unwrap().crashes.insert(entry, times);
+    }
+
+    /// The n-th delivery is of a message that came before, as the `first`-th.
+    pub(crate) fn is_again(&self, entry: u64, first: u64) {
+        self.0.state.lock().unwrap().again.insert(entry, first);
     }
 
     /// A call to receive fails, and the provider asks for a pause.
@@ -160,7 +185,11 @@ impl Script {
 #[async_trait]
 impl Consumer for Script {
     fn guarantees(&self) -> Guarantees {
-        Guarantees::new("script", "test").with_ordering(Ordering::Key).with_message_bytes(1 << 20)
+        let guarantees = Guarantees::new("script", "test").with_ordering(Ordering::Key).with_message_bytes(1 << 20);
+        match self.0.state.lock().unwrap().postpones {
+            Some(longest) => guarantees.with_postpones(longest),
+            None => guarantees,
+        }
     }
 
     async fn receive(&self, budget: Budget) -> Result<Vec<Received>> {
@@ -191,8 +220,9 @@ impl Consumer for Script {
                             state.grants.insert(entry, grant);
                             claim
                         };
+                        let position = state.again.get(&entry).copied().unwrap_or(entry);
                         let crashes = state.crashes.get(&entry).copied().unwrap_or(0);
-                        batch.push(Received::new(message, claim, Origin::new(entry).with_crashes(crashes)));
+                        batch.push(Received::new(message, claim, Origin::new(position).with_crashes(crashes)));
                     }
                     if !rest.is_empty() {
                         state.replies.push_front(Ok(rest));
@@ -221,6 +251,20 @@ impl Consumer for Script {
                 Ok(())
             })
             .collect()
+    }
+
+    async fn postpone(&self, pauses: &[(Token, Duration)]) -> Vec<Result<()>> {
+        tokio::task::yield_now().await;
+        let mut state = self.0.state.lock().unwrap();
+        let postpone = |(token, pause): &(Token, Duration)| {
+            if let Some(kind) = state.postpone_fails.pop_front() {
+                return Err(Error::new(kind, "as the script says"));
+            }
+            state.postponed.push((token.entry, *pause));
+            drop(state.grants.remove(&token.entry));
+            Ok(())
+        };
+        pauses.iter().map(postpone).collect()
     }
 
     async fn close(&self) -> Result<()> {

@@ -6,7 +6,7 @@ use strait_core::{ErrorKind, Message, reserved};
 use strait_runtime::{
     Backoff, DeadLetter, Json, Oversize, Receiver, ReceiverSettings, Retry, Sender, SenderSettings, State,
 };
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     Capabilities, FOREIGN, Fault, Faults, FaultyProducer, GROUP, Join, Needs, Rig, Site,
@@ -50,6 +50,30 @@ impl Both {
         settings.deadline = secs(2);
         Sender::new(producer, settings).unwrap()
     }
+}
+
+/// Attempts are counted on after a long pause, wherever the message waited: each is tried as often as it may be, and no
+/// more.
+pub async fn c39_attempts_are_counted_on_after_long_pauses(rig: &dyn Rig) {
+    let both = Both::new(rig).await;
+    let (pause, attempts) = (both.can().long_pause(), if both.can().paused { 4 } else { 2 });
+    let open = both.open(|settings| settings.retry.attempts = attempts).await;
+    both.stage.send([message("a", 1), message("b", 1)]).await;
+    for attempt in 1..=attempts {
+        for _ in 0..2 {
+            let delivery = next(&open).await;
+            assert_eq!(delivery.attempt(), attempt, "of {}", text(delivery.message()));
+            delivery.retry_after("not yet", pause);
+        }
+        if attempt < attempts {
+            sleep(pause).await;
+        }
+    }
+    let dead = both.dead.open().await;
+    let mut letters = take(&dead, 2).await;
+    letters.sort();
+    assert_eq!(letters, ["a1", "b1"]);
+    both.stage.settled().await;
 }
 
 /// After its last attempt a message goes to the dead letters, with the reason and where it came from, and nothing else

@@ -99,7 +99,7 @@ pub async fn c47_groups_are_kept_apart(rig: &dyn Rig) {
     let stage = two_groups(rig).await;
     send(&stage, 0..10).await;
     let one = open(&stage, TWO[0]).await;
-    next(&one).await.retry_after("later", secs(300));
+    next(&one).await.retry_after("later", secs(50));
     drop(next(&one).await);
     next(&one).await.ack();
     one.member.kill();

@@ -123,6 +123,7 @@ macro_rules! each_case {
             ;
             retries:
                 c31_not_before_its_pause_is_over: "retry-after-ignored",
+                c31_long_pauses_keep_nothing_else_from_being_worked_on: "long-pauses-stay-here",
                 c31_pauses_grow: "pauses-do-not-grow",
                 c66_a_subscription_recovers_for_ever: "gives-up-after-ten-failures",
                 c66_an_engine_recovers_for_ever: "reopen-at-latest",
@@ -134,6 +135,7 @@ macro_rules! each_case {
             ;
             dead_letters:
                 c39_after_the_last_attempt_to_the_dead_letters: "retries-for-ever",
+                c39_attempts_are_counted_on_after_long_pauses: "postponed-attempts-forgotten",
                 c39_a_dead_letter_that_is_not_stored_loses_nothing: "dead-letter-failure-settles",
                 c38_what_does_not_decode_is_kept_as_it_is: "dead-letter-as-text",
                 c41_without_dead_letters_as_policy_says: "blocked-is-discarded",

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use strait_core::ErrorKind;
+use strait_core::{ClaimState, ErrorKind};
 use strait_runtime::{Backoff, Retry, State};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::{
     Fault, Faults, Join, Rig, Site,
-    stage::{Stage, expect, message, millis, next, nothing, secs, text, until},
+    stage::{Stage, expect, message, millis, next, nothing, receive, secs, take_each, text, until},
 };
 
 /// A message that asks for a pause does not come earlier, and others come meanwhile.
@@ -33,6 +33,48 @@ pub async fn c31_not_before_its_pause_is_over(rig: &dyn Rig) {
     open.member.kill();
     let other = stage.open().await;
     expect(&other, "a1").await.ack();
+    stage.settled().await;
+}
+
+/// Where the provider keeps long pauses, a buffer full of them keeps nothing else from being worked on, and each message
+/// comes again after its pause. Where it does not, it says so, and the claim is as it was.
+pub async fn c31_long_pauses_keep_nothing_else_from_being_worked_on(rig: &dyn Rig) {
+    let stage = Stage::new(rig).await;
+    let pause = stage.can.long_pause();
+    let member = stage.member().await;
+    if member.consumer.guarantees().postpones.is_none() {
+        stage.send([message("a", 1)]).await;
+        let received = receive(&member, 1).await;
+        let outcomes = member.consumer.postpone(&[(received[0].claim.token(), pause)]).await;
+        let [Err(refused)] = &outcomes[..] else { panic!("{outcomes:?}") };
+        assert_eq!(refused.kind(), ErrorKind::Unsupported);
+        assert_eq!(received[0].claim.state(|| Instant::now().into_std()), ClaimState::Held);
+        return;
+    }
+    member.consumer.close().await.unwrap();
+    let open = stage.open_with(|settings| (settings.in_flight, settings.buffer) = (4, 4)).await;
+    let waiting = ["a", "b", "c", "d"];
+    stage.send(waiting.map(|key| message(key, 1))).await;
+    let start = Instant::now();
+    for _ in waiting {
+        next(&open).await.retry_after("not yet", pause);
+    }
+    let others = ["e", "f", "g", "h", "i", "j"].map(|key| message(key, 1));
+    let expected: Vec<_> = others.iter().map(text).collect();
+    stage.send(others).await;
+    assert_eq!(take_each(&stage.can, &open, expected.len()).await, expected);
+    assert!(start.elapsed() < pause, "others waited for it: {:?}", start.elapsed());
+    assert_eq!(open.health().state, State::Up);
+    sleep_until(start + pause - secs(1)).await;
+    let mut again = Vec::new();
+    while again.len() < waiting.len() {
+        let delivery = next(&open).await;
+        assert!(start.elapsed() >= pause, "too early: {:?}", start.elapsed());
+        again.push(text(delivery.message()));
+        delivery.ack();
+    }
+    again.sort();
+    assert_eq!(again, waiting.map(|key| format!("{key}1")));
     stage.settled().await;
 }
 

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use strait_core::{Budget, Consumer, ErrorKind, Guarantees, Received, Result, Token};
@@ -56,6 +56,15 @@ impl Consumer for FaultyConsumer {
             self.faults.note_good(Site::Settle, begun);
         }
         outcomes
+    }
+
+    async fn postpone(&self, pauses: &[(Token, Duration)]) -> Vec<Result<()>> {
+        let fault = self.faults.next(Site::Postpone, pauses.len());
+        if let Some(Fault::Fail(kind)) = fault {
+            return vec![Err(error(kind)); pauses.len()];
+        }
+        self.faults.wait(fault.as_ref()).await;
+        self.inner.postpone(pauses).await
     }
 
     async fn close(&self) -> Result<()> {

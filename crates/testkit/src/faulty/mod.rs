@@ -44,6 +44,8 @@ pub enum Site {
     Extend,
     /// [`Queue::release`](strait_kit::Queue::release).
     Release,
+    /// `postpone`, of a consumer or a queue.
+    Postpone,
     /// [`Log::open`](strait_kit::Log::open).
     Open,
     /// [`Reader::next`](strait_kit::Reader::next).
@@ -289,8 +291,10 @@ impl State {
 
     fn by_chance(&mut self, site: Site, entries: usize) -> Option<Fault> {
         // Some calls are rare, and are to go wrong too.
-        let rare =
-            matches!(site, Site::Extend | Site::Release | Site::Commit | Site::Open | Site::HandOver | Site::Leave);
+        let rare = matches!(
+            site,
+            Site::Extend | Site::Release | Site::Postpone | Site::Commit | Site::Open | Site::HandOver | Site::Leave
+        );
         if self.rng.u32(..100) >= self.chance * if rare { 3 } else { 1 } {
             return None;
         }
@@ -312,7 +316,7 @@ impl State {
             Site::Settle | Site::Release | Site::Open | Site::HandOver | Site::Leave => vec![unavailable, delay],
             Site::Read => vec![unavailable, Fault::Fail(ErrorKind::Throttled), delay],
             Site::Own => vec![unavailable, Fault::Fail(REPORTS[self.rng.usize(..REPORTS.len())]), delay, Fault::Lose],
-            Site::Commit => vec![unavailable, Fault::Ambiguous, delay],
+            Site::Commit | Site::Postpone => vec![unavailable, Fault::Ambiguous, delay],
         };
         if self.passing.is_some() {
             let stays = |fault: &Fault| match fault {

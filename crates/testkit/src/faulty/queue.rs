@@ -7,7 +7,7 @@ use std::{
 };
 
 use strait_core::{Budget, ErrorKind, Guarantees, Message, Origin, Result};
-use strait_kit::{LeaseTerms, Leased, Queue};
+use strait_kit::{LeaseTerms, Leased, Pause, Queue};
 use tokio::time::Instant;
 
 use super::{Fault, Faults, Site, error, lost_answer};
@@ -209,6 +209,26 @@ impl<Q: Queue> Queue for FaultyQueue<Q> {
         let outcomes = self.inner.release(&bare(handles)).await;
         self.faults.note(|in_hand| in_hand.end(over(handles, &outcomes)));
         outcomes
+    }
+
+    async fn postpone(&self, pauses: &[Pause<Self::Handle>]) -> Vec<Result<()>> {
+        let fault = self.faults.next(Site::Postpone, pauses.len());
+        if let Some(Fault::Fail(kind)) = fault {
+            return vec![Err(error(kind)); pauses.len()];
+        }
+        let bare = |pause: &Pause<Self::Handle>| {
+            let Pause { handle, time, held } = pause.clone();
+            Pause { handle: handle.handle, time, held }
+        };
+        let bare: Vec<_> = pauses.iter().map(bare).collect();
+        let outcomes = self.inner.postpone(&bare).await;
+        let handles: Vec<_> = pauses.iter().map(|pause| pause.handle.clone()).collect();
+        self.faults.note(|in_hand| in_hand.end(over(&handles, &outcomes)));
+        self.faults.wait(fault.as_ref()).await;
+        match fault {
+            Some(Fault::Ambiguous) => vec![Err(lost_answer()); pauses.len()],
+            _ => outcomes,
+        }
     }
 
     async fn close(&self) -> Result<()> {

@@ -45,6 +45,7 @@ impl Desk {
             }
         }
         self.sweep();
+        self.leave_postponing();
         let of_a_queue = |item: &Item| item.claim().partition().is_none();
         // What is stalled would hold the close for nothing.
         let planted = planted!("stalled-holds-close");
@@ -72,6 +73,7 @@ impl Desk {
     /// Lets go of everything: the time to drain is over, or the driver is gone.
     pub(in crate::receiver) fn end(&mut self) {
         self.phase = Phase::Ended;
+        self.leave_postponing();
         let lists = self.ready.drain(..).chain(self.over.drain(..)).chain(self.doomed.drain(..));
         let mut left: Vec<_> = lists.chain(mem::take(&mut self.paused).into_values()).collect();
         left.append(&mut self.take_waiting(|_| true));

@@ -1,4 +1,5 @@
 mod leaving;
+mod postponing;
 mod settling;
 mod showing;
 
@@ -11,11 +12,14 @@ use std::{
 };
 
 use strait_core::{
-    Budget, ClaimState, Error, ErrorKind, Key, Measure, Moment, Observer as _, Ordering, Received, Result, planted,
+    Budget, ClaimState, Error, ErrorKind, Guarantees, Key, Measure, Moment, Observer as _, Ordering, Received, Result,
+    planted,
 };
 use strait_lanes::Lanes;
 use tokio::time::Instant;
 
+use postponing::Postponed;
+pub(super) use postponing::Postponing;
 use settling::Permission;
 
 use super::{
@@ -52,6 +56,10 @@ pub(super) struct Desk {
     /// What waits for a time, with a number that tells apart what waits for the same.
     paused: BTreeMap<(Instant, u64), Box<Item>>,
     pauses: u64,
+    /// What is to wait with the provider, and the longest pause that may; what does.
+    postponing: Vec<Postponing>,
+    longest_postponed: Duration,
+    postponed: Postponed,
     /// What was dealt with, to be settled. It keeps its claim and its lane until then.
     over: Vec<Box<Item>>,
     /// What is to be buried.
@@ -82,11 +90,12 @@ enum Phase {
 }
 
 impl Desk {
-    /// One of which `prefetch` messages may wait to be handed out.
-    pub(super) fn new(settings: ReceiverSettings, prefetch: usize) -> Self {
+    /// One before a consumer like this.
+    pub(super) fn new(settings: ReceiverSettings, guarantees: &Guarantees) -> Self {
         Self {
+            prefetch: settings.prefetch_of(guarantees),
+            longest_postponed: postponing::longest(&settings, guarantees),
             settings,
-            prefetch,
             owed: 0,
             asks_at: None,
             held: 0,
@@ -98,6 +107,8 @@ impl Desk {
             lanes: Lanes::default(),
             paused: BTreeMap::new(),
             pauses: 0,
+            postponing: Vec::new(),
+            postponed: Postponed::default(),
             over: Vec::new(),
             doomed: Vec::new(),
             spare: Vec::new(),
@@ -169,17 +180,23 @@ impl Desk {
         while batch.len() > 0 {
             let mut item = self.spare.pop().unwrap_or_default();
             item.fill(&mut batch);
+            let early = if self.knows_postponed() { self.comes_again(&mut item) } else { None };
             let key = if ordered { item.received().message.key.clone() } else { None };
             let key = if planted!("one-lane-for-all-keys") { Key::new("all").ok() } else { key };
             self.held += 1;
             self.bytes += item.bytes;
             if key.is_none() {
-                self.ready.push_back(item);
+                match early {
+                    None => self.ready.push_back(item),
+                    Some(due) => self.pause_until(item, Next::Work, due),
+                }
                 continue;
             }
             let (place, is_first) = self.lanes.push(key, None);
             item.lane = Some(place);
-            if is_first {
+            if let Some(due) = early {
+                self.pause_until(item, Next::Work, due);
+            } else if is_first {
                 self.ready.push_back(item);
             } else if let Some(waiting) = self.lanes.get_mut(place) {
                 *waiting = Some(item);
@@ -308,7 +325,7 @@ impl Desk {
             _ if planted!("pauses-do-not-grow") => self.settings.retry.backoff.pause(1),
             _ => self.settings.retry.backoff.pause(item.attempt),
         };
-        self.pause(item, Next::Work, pause);
+        self.pause_for_work(item, pause);
         true
     }
 
@@ -344,10 +361,14 @@ impl Desk {
         work
     }
 
-    fn pause(&mut self, mut item: Box<Item>, next: Next, pause: Duration) {
+    fn pause(&mut self, item: Box<Item>, next: Next, pause: Duration) {
+        self.pause_until(item, next, after(pause));
+    }
+
+    fn pause_until(&mut self, mut item: Box<Item>, next: Next, due: Instant) {
         item.next = next;
         self.pauses += 1;
-        self.paused.insert((after(pause), self.pauses), item);
+        self.paused.insert((due, self.pauses), item);
     }
 
     /// Ends the attempts at a message, as policy says. Returns whether it is still held here.

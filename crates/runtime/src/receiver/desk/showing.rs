@@ -15,6 +15,11 @@ impl Desk {
         (work().count(), end.unwrap_or_default())
     }
 
+    /// How many messages wait with the provider for their next attempt, as far as is known.
+    pub(in crate::receiver) fn postponed_count(&self) -> usize {
+        self.postponed.len()
+    }
+
     /// Whether nothing can come in, or be worked on, before a pause is over.
     pub(in crate::receiver) fn is_full_of_pauses(&self) -> bool {
         let behind = || self.lanes.iter().filter(|(_, waiting)| waiting.is_some()).count();
