@@ -60,7 +60,7 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Config`] with a line for each thing that is wrong.
+    /// [`ErrorKind::Config`](strait_core::ErrorKind::Config) with a line for each thing that is wrong.
     pub fn build(mut self) -> Result<Bus> {
         if let Some(settings) = (self.environment)("STRAIT_SET") {
             self.document.add_settings(&settings, &mut self.problems);

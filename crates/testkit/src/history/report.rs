@@ -1,6 +1,6 @@
 use super::Name;
 
-/// What a [`History`] says.
+/// What a [`History`](super::History) says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
