@@ -80,7 +80,7 @@ fn each_value_out_of_range_is_said_with_what_was_found() {
         (
             "ordering = \"key\"",
             "drain = \"$DRAIN\"",
-            "strait.toml: receivers.billing.drain: has a \"$\" before a letter",
+            "strait.toml: receivers.billing.drain: has a \"$\" before capitals",
         ),
         (
             "ordering = \"key\"",

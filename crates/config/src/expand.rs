@@ -26,9 +26,9 @@ fn expand_within(text: &str, environment: &Environment, depth: usize) -> Result<
             whole = text.len() == inner.len() + 3;
             out.push_str(&resolve(inner, environment, depth)?);
             rest = after;
-        } else if after.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_') {
+        } else if begins_with_a_variable(after) {
             return Err(
-                "has a \"$\" before a letter: write \"${NAME}\" for a variable, and \"$$\" for a dollar".to_owned()
+                "has a \"$\" before capitals: write \"${NAME}\" for a variable, and \"$$\" for a dollar".to_owned()
             );
         } else {
             out.push('$');
@@ -37,6 +37,14 @@ fn expand_within(text: &str, environment: &Environment, depth: usize) -> Result<
     }
     out.push_str(rest);
     Ok((out, whole))
+}
+
+/// Whether a variable is meant by what is behind a `$`: names of variables have no small letters, while `$Default` is a
+/// consumer group and `pa$word` a password.
+fn begins_with_a_variable(text: &str) -> bool {
+    let end = text.find(|next: char| !next.is_ascii_alphanumeric() && next != '_').unwrap_or(text.len());
+    let name = &text[..end];
+    name.starts_with(|first: char| !first.is_ascii_digit()) && !name.contains(|next: char| next.is_ascii_lowercase())
 }
 
 /// What is before the brace that closes the one before `text`, and what is behind it.
@@ -116,10 +124,13 @@ mod tests {
 
     #[test]
     fn a_variable_without_braces_is_noticed_and_not_shown() {
-        for text in ["$TOKEN", "pa$word", "${A}$_x"] {
+        for text in ["$TOKEN", "a$TOKEN_2", "${A}$_X", "$B.c"] {
             let refused = all(text).unwrap_err();
             assert!(refused.contains("write \"${NAME}\"") && !refused.contains("TOKEN"), "{refused}");
         }
         assert_eq!(all("$5 a$$b $").unwrap().0, "$5 a$b $");
+        for text in ["$Default", "pa$word", "$", "$5B", "$-A"] {
+            assert_eq!(all(text).unwrap(), (text.to_owned(), false));
+        }
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! A text may hold `${NAME}`, which is a variable of the environment, `${NAME:-default}`, with a default where that is not set
 //! or empty, and `${file:/path}`, which is what a file holds. A default and a path may hold more of them. `$$` is a dollar; a
-//! dollar before a letter is refused. Where a number is wanted, a text that is a single one is read as a number.
+//! dollar before a name in capitals is refused. Where a number is wanted, a text that is a single one is read as a number.
 
 mod builder;
 mod bus;
