@@ -10,7 +10,10 @@ use std::{
     sync::Arc,
 };
 
-use integration_tests::{frozen::IN_FLIGHT, pubsub, sqs};
+use integration_tests::{
+    frozen::{IN_FLIGHT, SENT_BEFORE},
+    pubsub, sqs,
+};
 use strait_core::{Consumer, Measure, Observer, Ordering};
 use strait_kit::QueueSettings;
 use strait_pubsub::PubSubQueue;
@@ -34,6 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         _ => return Err("usage: queue-worker sqs|pubsub ENDPOINT NAME".into()),
     };
     let mut settings = ReceiverSettings::new(DeadLetter::Block).in_flight(IN_FLIGHT);
+    settings.prefetch = Some(SENT_BEFORE.len()); // so that it holds more than its handlers work on
     settings.meter = Meter::over(Arc::new(Holds));
     if consumer.guarantees().ordering == Ordering::Key {
         settings = settings.in_order();

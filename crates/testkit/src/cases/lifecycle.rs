@@ -132,7 +132,7 @@ pub async fn c04_every_handle_is_closed(rig: &dyn Rig) {
 pub async fn c04_a_delivery_that_outlives_its_receiver_is_lost(rig: &dyn Rig) {
     let stage = Stage::new(rig).await;
     stage.send([message("a", 1)]).await;
-    let open = stage.open_with(|settings| settings.drain = secs(1)).await;
+    let open = stage.open_with(|settings| settings.drain = secs(8)).await; // the last three are for the close
     let delivery = expect(&open, "a1").await;
     open.close().await.unwrap();
     let refused = refused(delivery.ack_confirmed().await);
