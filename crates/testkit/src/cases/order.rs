@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Fault, Faults, Join, Needs, Rig, Site,
-    stage::{Open, Stage, expect, message, messages, millis, next, nothing, refused, secs, take, text},
+    stage::{Open, PATIENCE, Stage, expect, message, messages, millis, next, nothing, refused, secs, take, text},
 };
 
 /// Opens a receiver that asks for order by key, whatever is declared.
@@ -174,36 +174,51 @@ pub async fn c45_progress_never_passes_what_is_not_settled(rig: &dyn Rig) {
     stage.settled().await;
 }
 
-/// A key that fails, or a partition, starves no other.
+/// What a receiver may hold where a key fails: little, so that a service soon fills it.
+const BUFFER: usize = 64;
+
+/// A key that fails, or a partition, starves no other, though it has all that it may have of the buffer.
 pub async fn c81_a_failing_key_starves_no_other(rig: &dyn Rig) {
     let stage = Stage::with(rig, Needs { partitions: 2, ..Needs::default() }).await;
-    // More than a receiver holds, where the engine is to keep room for others; else as many as it holds. A service takes
-    // its time for that many.
-    let count = if stage.can.is_ordered() && stage.can.paused { 3000 } else { 500 };
+    // Several, since nobody knows which partition each goes to.
+    let others = ["b", "c", "d", "e", "f"].map(|key| message(key, 1));
+    // More than is held where the engine of a log or a queue in order is to hold some back; else all that there is room
+    // for beside the others.
+    let is_held_back = stage.can.is_ordered() && stage.can.paused;
+    let count = if is_held_back { 3 * BUFFER } else { BUFFER - others.len() };
     stage.send(messages("a", 0..count)).await;
-    let open = stage.open_with(|settings| settings.in_flight = 4).await;
-    next(&open).await.retry("down");
-    let fails = async {
-        loop {
-            let delivery = next(&open).await;
-            if text(delivery.message()).starts_with('a') {
-                delivery.retry("down");
-            } else {
-                return delivery;
-            }
+    let join = Join { buffer: Some(BUFFER), ..Join::default() };
+    let open = stage.open_as(join, |settings| (settings.in_flight, settings.buffer) = (4, BUFFER)).await;
+    let fail = async || {
+        let delivery = next(&open).await;
+        if text(delivery.message()).starts_with('a') {
+            return delivery.retry("down");
+        }
+        delivery.ack();
+    };
+    // On a log its partition's share, without order all of it; a queue in order may hold back more.
+    let share = if stage.can.is_log() { BUFFER / 2 } else { count };
+    let is_full = || open.member.meter.counts().buffered_messages >= share as u64;
+    let fills = async {
+        while !is_full() {
+            fail().await;
         }
     };
-    assert!(timeout(stage.can.watch(secs(60)), fails).await.is_err(), "only the failing key is there");
-    // Another key, in another partition where there are some: several, since nobody knows which goes where.
-    stage.send(["b", "c", "d", "e", "f"].map(|key| message(key, 1))).await;
-    let served = async {
+    if stage.can.is_log() || !stage.can.is_ordered() {
+        timeout(PATIENCE, fills).await.expect("it fills its share");
+    }
+    let fails = async {
         loop {
-            let delivery = next(&open).await;
-            if text(delivery.message()).starts_with('a') {
-                delivery.retry("down");
-            } else {
-                return delivery.ack();
-            }
+            fail().await;
+        }
+    };
+    assert!(timeout(stage.can.watch(secs(60)), fails).await.is_err(), "it goes on failing");
+    let settled = open.member.meter.counts().settled;
+    assert_eq!(settled, 0, "only the failing key is there");
+    stage.send(others).await;
+    let served = async {
+        while open.member.meter.counts().settled == 0 {
+            fail().await;
         }
     };
     timeout(secs(60), served).await.expect("others are served while a key fails");
