@@ -31,8 +31,10 @@ impl Steps {
         let (start, used) = (Instant::now(), processor_time());
         let outcome = step().map_err(|reason| format!("{name} failed: {reason}"));
         let elapsed = start.elapsed();
-        eprintln!("== {name}: {:.0} s", elapsed.as_secs_f64());
         let processor = processor_time().zip(used).map(|(now, before)| now.saturating_sub(before));
+        let used =
+            processor.map_or_else(String::new, |time| format!(", of processor time {:.0} s", time.as_secs_f64()));
+        eprintln!("== {name}: {:.0} s{used}", elapsed.as_secs_f64());
         self.0.push(Step { name: name.to_owned(), elapsed, processor });
         outcome
     }
