@@ -7,7 +7,7 @@ use strait_config::{Bus, Registry, Secret};
 use strait_core::{Consumer, Error, ErrorKind, Producer, Result};
 use strait_kit::QueueSettings;
 use strait_sqs::{
-    Access, Client, SnsProducer, Sqs, SqsOptions, SqsProducer, SqsQueue, create_queue, create_topic, subscribe,
+    Access, Client, Keys, SnsProducer, Sqs, SqsOptions, SqsProducer, SqsQueue, create_queue, create_topic, subscribe,
 };
 use strait_testkit::{Capabilities, Channel, Join, Member, Needs, Reshard, Rig, Shape};
 
@@ -48,7 +48,7 @@ pub async fn connect_within(endpoint: &str, timeout: Duration) -> Result<Client>
     let mut access = Access::default();
     access.region = Some("us-east-1".to_owned());
     access.endpoint = Some(endpoint.to_owned());
-    access.keys = Some((Secret::new("test"), Secret::new("test")));
+    access.keys = Some(Keys { id: Secret::new("test"), secret: Secret::new("test"), session_token: None });
     access.timeout = timeout;
     Client::connect(&access).await
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use strait_aws::{Arn, is_of_aws};
+
 /// A queue as it was named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct QueueAddress {
@@ -42,37 +44,6 @@ impl QueueAddress {
     }
 }
 
-/// What an ARN says of a queue or a topic.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Arn<'a> {
-    pub(crate) region: &'a str,
-    pub(crate) account: &'a str,
-    pub(crate) name: &'a str,
-}
-
-impl<'a> Arn<'a> {
-    /// Reads an ARN of `service`; `None` if the text is no ARN but a name.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with it.
-    pub(crate) fn of(text: &'a str, service: &str) -> Result<Option<Self>, String> {
-        if !text.starts_with("arn:") {
-            return Ok(None);
-        }
-        let mut parts = text.splitn(6, ':').skip(2);
-        let mut next = || parts.next().unwrap_or_default();
-        let (of, region, account, name) = (next(), next(), next(), next());
-        if of != service {
-            return Err(format!("is an ARN of {of:?}, and must be one of {service:?}"));
-        }
-        if region.is_empty() || account.is_empty() || name.is_empty() || name.contains(':') {
-            return Err(format!("is no ARN like arn:aws:{service}:eu-west-1:123456789012:orders"));
-        }
-        Ok(Some(Self { region, account, name }))
-    }
-}
-
 /// The region that the host of a queue's URL names: `sqs.eu-west-1.amazonaws.com`, `eu-west-1.queue.amazonaws.com`, that of
 /// an interface in a private network, or LocalStack's.
 fn region_of(host: &str) -> Option<&str> {
@@ -92,11 +63,6 @@ pub(crate) fn place_of(url: &str) -> String {
     let (host, path) = url.split_once("://").map_or(url, |(_, rest)| rest).split_once('/').unwrap_or_default();
     let of_aws = is_of_aws(host) && path.split('/').count() == 2;
     region_of(host).filter(|_| of_aws).map_or_else(|| url.to_owned(), |region| format!("{region}/{path}"))
-}
-
-/// Whether a host is one of AWS itself.
-pub(crate) fn is_of_aws(host: &str) -> bool {
-    [".amazonaws.com", ".amazonaws.com.cn", ".api.aws"].iter().any(|domain| host.ends_with(domain))
 }
 
 /// Whether it is like `eu-west-1`.

@@ -1,8 +1,7 @@
 //! The entries of a batch, and what became of each.
 
+use strait_aws::Call;
 use strait_core::{Error, ErrorKind, Message, Receipt, Result};
-
-use crate::error::Call;
 
 /// Most entries of one request.
 pub(crate) const ENTRIES: usize = 10;

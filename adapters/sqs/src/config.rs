@@ -1,10 +1,7 @@
+use strait_aws::{Access, Arn};
 use strait_config::Fields;
 
-use crate::{
-    Access, SqsOptions,
-    address::{Arn, QueueAddress},
-    endpoint::{Service, check_service},
-};
+use crate::{SqsOptions, address::QueueAddress, client::SERVICES};
 
 /// The table of a connection.
 #[derive(Clone, Debug)]
@@ -14,18 +11,6 @@ pub(crate) struct ConnectionTable {
 }
 
 /// What AWS and its tools call the fields of each table.
-const OF_CONNECTIONS: [(&str, &str); 10] = [
-    ("endpoint_url", "endpoint"),
-    ("endpoint_url_sqs", "sqs_endpoint"),
-    ("endpoint_url_sns", "sns_endpoint"),
-    ("endpoint_url_sts", "sts_endpoint"),
-    ("aws_region", "region"),
-    ("role_arn", "assume_role"),
-    ("aws_access_key_id", "access_key_id"),
-    ("aws_secret_access_key", "secret_access_key"),
-    ("aws_session_token", "session_token"),
-    ("security_token", "session_token"),
-];
 const OF_SENDERS: [(&str, &str); 6] = [
     ("queue_url", "queue"),
     ("queue_arn", "queue"),
@@ -50,55 +35,9 @@ fn names_of_aws(fields: &mut Fields, names: &[(&'static str, &'static str)]) {
 
 impl ConnectionTable {
     pub(crate) fn read(fields: &mut Fields) -> Self {
-        names_of_aws(fields, &OF_CONNECTIONS);
-        let allow_insecure = fields.flag("allow_insecure").unwrap_or(false);
-        let mut access = Access {
-            region: fields.text("region"),
-            endpoint: endpoint(fields, None, allow_insecure),
-            sqs_endpoint: endpoint(fields, Some(Service::Sqs), allow_insecure),
-            sns_endpoint: endpoint(fields, Some(Service::Sns), allow_insecure),
-            sts_endpoint: endpoint(fields, Some(Service::Sts), allow_insecure),
-            allow_insecure,
-            profile: fields.text("profile"),
-            ..Access::default()
-        };
-        let external_id = fields.secret("external_id");
-        access.assume_role = fields.text("assume_role").map(|role| (role, external_id.clone()));
-        if external_id.is_some() && access.assume_role.is_none() {
-            fields.problem("external_id", "belongs to assume_role, which is missing");
-        }
-        access.session_token = fields.secret("session_token");
-        access.keys = match (fields.secret("access_key_id"), fields.secret("secret_access_key")) {
-            (Some(id), Some(secret)) => Some((id, secret)),
-            (None, None) => None,
-            (Some(_), None) => {
-                fields.problem("secret_access_key", "is missing: access_key_id needs it");
-                None
-            }
-            (None, Some(_)) => {
-                fields.problem("access_key_id", "is missing: secret_access_key needs it");
-                None
-            }
-        };
-        if access.session_token.is_some() && access.keys.is_none() {
-            fields.problem("session_token", "belongs to access_key_id and secret_access_key");
-        }
-        if access.keys.is_some() && access.profile.is_some() {
-            fields.problem("profile", "and access_key_id exclude each other");
-        }
-        access.timeout = fields.timeout("timeout").unwrap_or(access.timeout);
+        let access = Access::read(fields, &SERVICES);
         Self { access, create: fields.flag("create").unwrap_or(false) }
     }
-}
-
-/// The address of a service, or of all.
-fn endpoint(fields: &mut Fields, service: Option<Service>, allow_insecure: bool) -> Option<String> {
-    let name = service.map_or("endpoint", Service::field);
-    let url = fields.url(name, allow_insecure)?;
-    if let Err(reason) = check_service(&url, service) {
-        fields.problem(name, reason);
-    }
-    Some(url)
 }
 
 /// The table of a sender.

@@ -9,6 +9,7 @@ use aws_sdk_sqs::types::{
     MessageSystemAttributeName,
 };
 use futures_util::{StreamExt as _, stream};
+use strait_aws::Call;
 use strait_core::{Budget, Error, ErrorKind, Guarantees, Origin, Position, Result};
 use strait_kit::{LeaseTerms, Leased, Pause, Queue, QueueConsumer, QueueSettings};
 
@@ -17,7 +18,6 @@ use crate::{
     attempts::Attempts,
     batch::{self, ENTRIES, Failed},
     codec,
-    error::Call,
     queue::Place,
 };
 

@@ -2,13 +2,13 @@
 
 use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::{Value, json};
+use strait_aws::Arn;
 use strait_core::{ErrorKind, Result};
 
 use crate::{
     Client,
-    address::{Arn, QueueAddress},
-    endpoint::wrong,
-    error::Call,
+    address::QueueAddress,
+    error::{call, wrong},
     queue::{Place, is_fifo},
 };
 
@@ -26,7 +26,7 @@ pub async fn create_queue(client: &Client, name: &str, attributes: &[(&str, &str
     for (name, value) in attributes {
         request = request.attributes(QueueAttributeName::from(*name), *value);
     }
-    let call = || Call::new(format!("sqs: cannot create {name:?}"), "sqs:CreateQueue", &queues.host);
+    let call = || call(format!("sqs: cannot create {name:?}"), "sqs:CreateQueue", &queues.host);
     let made = request.send().await.map_err(|error| call().failed(&error))?;
     Ok(made.queue_url.unwrap_or_default())
 }
@@ -42,7 +42,7 @@ pub async fn create_topic(client: &Client, name: &str) -> Result<String> {
     if is_fifo(name) {
         request = request.attributes("FifoTopic", "true");
     }
-    let call = || Call::new(format!("sns: cannot create {name:?}"), "sns:CreateTopic", &topics.host);
+    let call = || call(format!("sns: cannot create {name:?}"), "sns:CreateTopic", &topics.host);
     let made = request.send().await.map_err(|error| call().failed(&error))?;
     Ok(made.topic_arn.unwrap_or_default())
 }
@@ -86,7 +86,7 @@ pub async fn subscribe(client: &Client, topic_arn: &str, queue: &str) -> Result<
     let what = format!("sns: cannot subscribe {:?} to a topic", queue.name);
     let request = topics.client.subscribe().topic_arn(topic_arn).protocol("sqs").endpoint(queue_arn);
     let request = request.attributes("RawMessageDelivery", "true");
-    let call = || Call::new(what, "sns:Subscribe", &topics.host);
+    let call = || call(what, "sns:Subscribe", &topics.host);
     request.send().await.map(drop).map_err(|error| call().failed(&error))
 }
 

@@ -14,7 +14,6 @@ mod codec;
 mod config;
 mod consumer;
 mod create;
-mod endpoint;
 mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -24,9 +23,10 @@ mod provider;
 mod queue;
 mod sns;
 
-pub use client::{Access, Client};
+pub use client::Client;
 pub use consumer::{Receipt, SqsOptions, SqsQueue};
 pub use create::{create_queue, create_topic, subscribe};
 pub use producer::SqsProducer;
 pub use provider::Sqs;
 pub use sns::SnsProducer;
+pub use strait_aws::{Access, Keys, Role, Service};

@@ -7,13 +7,13 @@ use async_trait::async_trait;
 use aws_sdk_sqs::types::{
     MessageSystemAttributeNameForSends, MessageSystemAttributeValue, SendMessageBatchRequestEntry,
 };
+use strait_aws::Call;
 use strait_core::{Error, ErrorKind, Key, Limits, Message, Plan, Position, Producer, Receipt, Result};
 
 use crate::{
     Client,
     batch::{self, ENTRIES, Failed},
     codec::{Beside, Layout},
-    error::Call,
     queue::{FIFO_DEADLINE, MESSAGE_BYTES, Place},
 };
 

@@ -1,13 +1,13 @@
 use std::{sync::Arc, time::Duration};
 
 use aws_sdk_sqs::types::QueueAttributeName;
+use strait_aws::{Call, is_access_denied};
 use strait_core::{Ordering, Result};
 
 use crate::{
     Client,
     address::{self, QueueAddress},
-    endpoint::wrong,
-    error::{self, Call},
+    error::{call, wrong},
 };
 
 /// What SQS takes at most, in a message and in a request.
@@ -40,7 +40,7 @@ impl Place {
         match place.look().await {
             // Whoever may only send, or only receive, need not be allowed to look. Credentials that are wrong are no
             // such case: then nothing else would work either.
-            Err(error) if error::is_access_denied(&error) => {
+            Err(error) if is_access_denied(&error) => {
                 tracing::warn!(
                     queue = &*place.name,
                     "its attributes may not be read (sqs:GetQueueAttributes): the limits of SQS are assumed"
@@ -78,7 +78,7 @@ impl Place {
 
     /// A call to this queue.
     pub(crate) fn call(&self, cannot: &str, action: &'static str) -> Call {
-        Call::new(format!("sqs: cannot {cannot} {:?}", self.name), action, &self.host)
+        call(format!("sqs: cannot {cannot} {:?}", self.name), action, &self.host)
     }
 
     async fn look(&mut self) -> Result<(), LookError> {

@@ -8,15 +8,14 @@ use std::{
 
 use async_trait::async_trait;
 use aws_sdk_sns::types::PublishBatchRequestEntry;
+use strait_aws::{Arn, Call, is_access_denied};
 use strait_core::{ErrorKind, Limits, Message, Plan, Position, Producer, Receipt, Result};
 
 use crate::{
     Client,
-    address::Arn,
     batch::{self, ENTRIES, Failed},
     codec::{Beside, Layout},
-    endpoint::wrong,
-    error::{self, Call},
+    error::{call, wrong},
     producer::dedup_id,
     queue::{FIFO_DEADLINE, is_fifo},
 };
@@ -49,11 +48,11 @@ impl SnsProducer {
         let name: Arc<str> = arn.map_or(topic, |arn| arn.name).into();
         let topics = client.topics(arn.map(|arn| arn.region)).await?;
         let arn = if arn.is_some() { topic.to_owned() } else { arn_of(client, topic).await? };
-        let call = |cannot: &str, action| Call::new(format!("sns: cannot {cannot} {name:?}"), action, &topics.host);
+        let call = |cannot: &str, action| call(format!("sns: cannot {cannot} {name:?}"), action, &topics.host);
         match topics.client.get_topic_attributes().topic_arn(&arn).send().await {
             Ok(_) => {}
             // Whoever may only publish need not be allowed to look. Credentials that are wrong are no such case.
-            Err(error) if error::is_access_denied(&error) => {
+            Err(error) if is_access_denied(&error) => {
                 tracing::warn!(
                     topic = &*name,
                     "its attributes may not be read (sns:GetTopicAttributes): it is taken to be there"
@@ -124,7 +123,7 @@ async fn arn_of(client: &Client, name: &str) -> Result<String> {
     let sts = client.identity();
     let what = format!("sns: cannot find out the account of {name:?}");
     let identity = sts.client.get_caller_identity().send().await;
-    let identity = identity.map_err(|error| Call::new(what, "sts:GetCallerIdentity", &sts.host).failed(&error))?;
+    let identity = identity.map_err(|error| call(what, "sts:GetCallerIdentity", &sts.host).failed(&error))?;
     let partition = identity.arn().and_then(|arn| arn.split(':').nth(1)).unwrap_or("aws");
     Ok(format!("arn:{partition}:sns:{}:{}:{name}", client.region(), identity.account().unwrap_or_default()))
 }

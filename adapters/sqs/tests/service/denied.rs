@@ -2,7 +2,7 @@
 
 use strait_core::{Budget, Consumer as _, ErrorKind, Message, Producer as _};
 use strait_kit::{Queue as _, QueueSettings};
-use strait_sqs::{SnsProducer, SqsOptions, SqsProducer, SqsQueue};
+use strait_sqs::{Role, SnsProducer, SqsOptions, SqsProducer, SqsQueue};
 
 use crate::{access, connect, refused, stub};
 
@@ -95,7 +95,7 @@ async fn a_role_that_may_not_be_taken_on_is_no_outage() {
         format!("<ErrorResponse><Error><Code>AccessDenied</Code><Message>{SENTENCE}</Message></Error></ErrorResponse>");
     let stub = stub(move |call| (call.operation == "AssumeRole").then(|| (403, body.clone()))).await;
     let mut access = access(&stub.url());
-    access.assume_role = Some(("arn:aws:iam::123456789012:role/orders".to_owned(), None));
+    access.role = Some(Role { arn: "arn:aws:iam::123456789012:role/orders".to_owned(), external_id: None });
     let error = SqsProducer::open(&connect(&access).await, "orders").await.unwrap_err();
     assert_eq!((error.kind(), error.is_ambiguous()), (ErrorKind::Denied, false));
     assert!(error.to_string().contains("needs the permission sts:AssumeRole (AccessDenied: User"), "{error}");

@@ -10,7 +10,7 @@ mod stub;
 mod warnings;
 
 use strait_config::Secret;
-use strait_sqs::{Access, Client};
+use strait_sqs::{Access, Client, Keys};
 
 use self::stub::{Answer, Call, Stub};
 
@@ -19,7 +19,7 @@ fn access(endpoint: &str) -> Access {
     let mut access = Access::default();
     access.region = Some("eu-west-1".to_owned());
     access.endpoint = Some(endpoint.to_owned());
-    access.keys = Some((Secret::new("AKIA"), Secret::new("hunter2")));
+    access.keys = Some(Keys { id: Secret::new("AKIA"), secret: Secret::new("hunter2"), session_token: None });
     access
 }
 

@@ -1,7 +1,7 @@
 //! Each call goes to the endpoint of its service, and is signed for the region of what it is about.
 
 use strait_config::Secret;
-use strait_sqs::{SnsProducer, SqsOptions, SqsProducer, SqsQueue};
+use strait_sqs::{Keys, Role, Service, SnsProducer, SqsOptions, SqsProducer, SqsQueue};
 
 use crate::{access, connect, stub, stub::Call};
 
@@ -10,9 +10,9 @@ async fn an_endpoint_of_sqs_gets_nothing_of_sns_and_sts() {
     let (queues, topics, identity) = (stub(|_| None).await, stub(|_| None).await, stub(|_| None).await);
     let mut access = access("");
     access.endpoint = None;
-    access.sqs_endpoint = Some(queues.url());
-    access.sns_endpoint = Some(topics.url());
-    access.sts_endpoint = Some(identity.url());
+    access.endpoints.insert(Service::Sqs, queues.url());
+    access.endpoints.insert(Service::Sns, topics.url());
+    access.endpoints.insert(Service::Sts, identity.url());
     let client = connect(&access).await;
     SqsProducer::open(&client, "orders").await.unwrap();
     SnsProducer::open(&client, "orders").await.unwrap();
@@ -29,8 +29,9 @@ async fn a_role_is_asked_for_at_the_endpoint_of_sts() {
     let queues = stub(|_| None).await;
     let identity = stub(move |call| (call.operation == "AssumeRole").then(|| (200, role.clone()))).await;
     let mut access = access(&queues.url());
-    access.sts_endpoint = Some(identity.url());
-    access.assume_role = Some(("arn:aws:iam::123456789012:role/orders".to_owned(), Some(Secret::new("external"))));
+    access.endpoints.insert(Service::Sts, identity.url());
+    let arn = "arn:aws:iam::123456789012:role/orders".to_owned();
+    access.role = Some(Role { arn, external_id: Some(Secret::new("external")) });
     SqsProducer::open(&connect(&access).await, "orders").await.unwrap();
     assert_eq!((queues.calls("AssumeRole").len(), identity.calls("AssumeRole").len()), (0, 1));
     assert_eq!(queues.calls("GetQueueUrl")[0].headers["x-amz-security-token"], "of-the-role");
@@ -40,7 +41,7 @@ async fn a_role_is_asked_for_at_the_endpoint_of_sts() {
 async fn temporary_keys_come_with_their_token() {
     let stub = stub(|_| None).await;
     let mut access = access(&stub.url());
-    access.session_token = Some(Secret::new("token"));
+    access.keys = access.keys.map(|keys| Keys { session_token: Some(Secret::new("token")), ..keys });
     SqsProducer::open(&connect(&access).await, "orders").await.unwrap();
     assert_eq!(stub.calls("GetQueueUrl")[0].headers["x-amz-security-token"], "token");
 }

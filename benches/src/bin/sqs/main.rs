@@ -16,7 +16,7 @@ use std::{env, error::Error, sync::Arc};
 
 use gauge::{Gauge, Taken};
 use strait_config::Secret;
-use strait_sqs::{Access, Client};
+use strait_sqs::{Access, Client, Keys};
 use stub::{Counts, Stub};
 use tokio::runtime::Builder;
 
@@ -184,7 +184,7 @@ async fn connect(endpoint: String) -> Result<Client> {
     let mut access = Access::default();
     access.region = Some("us-east-1".to_owned());
     access.endpoint = Some(endpoint);
-    access.keys = Some((Secret::new("test"), Secret::new("test")));
+    access.keys = Some(Keys { id: Secret::new("test"), secret: Secret::new("test"), session_token: None });
     Ok(Client::connect(&access).await?)
 }
 

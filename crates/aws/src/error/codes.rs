@@ -1,17 +1,21 @@
-//! What the codes of SQS, SNS, STS and KMS mean.
+//! What the codes mean that the services of AWS, and KMS, have in common.
 
-use aws_sdk_sqs::{
+use aws_sdk_sts::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
 use strait_core::ErrorKind;
+
+/// What the codes of a service mean, beside those that all services have: a kind, and a reason. The code comes without its
+/// namespace and without `Exception` at its end.
+pub type Codes = fn(&str) -> Option<(ErrorKind, &'static str)>;
 
 /// What a code means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning {
     /// The credentials are good, and no policy allows this.
     NotPermitted,
-    /// The same, of the key that messages are encrypted by.
+    /// The same, of the key by which the service encrypts.
     KeyNotPermitted,
     /// The service failed, and may have done what it was asked for.
     Failed,
@@ -20,24 +24,24 @@ pub(super) enum Meaning {
 }
 
 /// Whether the service knows who asks, and refuses by its policies.
-pub(crate) fn is_access_denied<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+pub fn is_access_denied<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
     let SdkError::ServiceError(error) = error else { return false };
     let code = error.err().code().unwrap_or_default();
-    meaning(code, error.raw().status().as_u16()) == Meaning::NotPermitted
+    meaning(code, error.raw().status().as_u16(), |_| None) == Meaning::NotPermitted
 }
 
-/// Says what a code means.
+/// Says what a code means; `own` comes before what it means elsewhere.
 ///
 /// A code has a namespace before a dot or `#`: `AWS.SimpleQueueService.NonExistentQueue`, `KMS.NotFoundException`,
 /// `com.amazonaws.sqs#QueueDoesNotExist`. What a word means in one says nothing of what it means in another.
-pub(super) fn meaning(code: &str, status: u16) -> Meaning {
+pub(super) fn meaning(code: &str, status: u16, own: Codes) -> Meaning {
     let code = code.rsplit('#').next().unwrap_or(code);
     let code = code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code);
     let code = code.strip_suffix("Exception").unwrap_or(code);
     let of_key = ["KMS.", "KMS", "Kms"].iter().find_map(|namespace| code.strip_prefix(namespace));
     let known = match of_key {
         Some(code) => meaning_of_key(code),
-        None => meaning_of_own(code),
+        None => own(code).map(|(kind, reason)| Meaning::Plain(kind, reason)).or_else(|| meaning_of_any(code)),
     };
     known.unwrap_or(match status {
         429 => Meaning::Plain(ErrorKind::Throttled, "throttled"),
@@ -47,33 +51,21 @@ pub(super) fn meaning(code: &str, status: u16) -> Meaning {
     })
 }
 
-fn meaning_of_own(code: &str) -> Option<Meaning> {
+fn meaning_of_any(code: &str) -> Option<Meaning> {
     let (kind, reason) = match code {
         "AccessDenied" | "AuthorizationError" | "NotAuthorized" => return Some(Meaning::NotPermitted),
-        "QueueDoesNotExist" | "NonExistentQueue" | "NotFound" | "ResourceNotFound" => {
-            (ErrorKind::NotFound, "does not exist")
-        }
-        "ReceiptHandleIsInvalid" | "MessageNotInflight" => {
-            (ErrorKind::Lost, "the receipt handle is not valid any more")
-        }
+        "NotFound" | "ResourceNotFound" => (ErrorKind::NotFound, "does not exist"),
         "UnsupportedOperation" => (ErrorKind::Unsupported, "not supported"),
-        "InvalidMessageContents"
-        | "BatchRequestTooLong"
-        | "MessageTooLong"
-        | "InvalidParameterValue"
+        "InvalidParameterValue"
         | "InvalidParameter"
         | "InvalidParameterCombination"
         | "ParameterValueInvalid"
+        | "InvalidArgument"
         | "InvalidAttributeValue"
         | "InvalidAttributeName"
         | "MissingParameter"
         | "Validation"
-        | "ValidationError"
-        | "InvalidSecurity"
-        | "InvalidBatchEntryId"
-        | "TooManyEntriesInBatchRequest"
-        | "BatchEntryIdsNotDistinct"
-        | "EmptyBatchRequest" => (ErrorKind::Invalid, "refused"),
+        | "ValidationError" => (ErrorKind::Invalid, "refused"),
         "InvalidClientTokenId" | "UnrecognizedClient" | "InvalidAccessKeyId" | "AuthFailure" => {
             (ErrorKind::Denied, "the access key or the session token is not known")
         }
@@ -83,8 +75,9 @@ fn meaning_of_own(code: &str) -> Option<Meaning> {
         "ExpiredToken" | "TokenRefreshRequired" => (ErrorKind::Denied, "the credentials have expired"),
         "MissingAuthenticationToken" => (ErrorKind::Denied, "there are no credentials in the request"),
         "OptInRequired" => (ErrorKind::Denied, "the account has not signed up for the service"),
-        "OverLimit"
-        | "RequestThrottled"
+        "RequestThrottled"
+        | "ProvisionedThroughputExceeded"
+        | "LimitExceeded"
         | "Throttling"
         | "Throttled"
         | "RequestLimitExceeded"
@@ -95,7 +88,7 @@ fn meaning_of_own(code: &str) -> Option<Meaning> {
         "RequestExpired" | "RequestTimeTooSkewed" | "InvalidSystemClock" => {
             (ErrorKind::Unavailable, "the clocks of this machine and of the service differ")
         }
-        "QueueDeletedRecently" => (ErrorKind::Unavailable, "a queue of this name was deleted a moment ago"),
+        "ResourceInUse" => (ErrorKind::Unavailable, "is being made, changed or deleted"),
         _ => return None,
     };
     Some(Meaning::Plain(kind, reason))
@@ -131,24 +124,33 @@ mod tests {
 
     #[test]
     fn codes_are_known_in_every_spelling() {
-        for code in
-            ["QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue", "com.amazonaws.sqs#QueueDoesNotExist"]
-        {
+        for code in ["ResourceNotFound", "NotFoundException", "com.amazonaws.kinesis#ResourceNotFoundException"] {
             assert_eq!(kind(code, 400), (ErrorKind::NotFound, false), "{code}");
         }
-        assert_eq!(kind("ThrottlingException", 400), (ErrorKind::Throttled, false));
-        assert_eq!(kind("AWS.SimpleQueueService.OverLimit", 403), (ErrorKind::Throttled, false));
+        for throttled in ["ThrottlingException", "ProvisionedThroughputExceededException", "LimitExceededException"] {
+            assert_eq!(kind(throttled, 400), (ErrorKind::Throttled, false), "{throttled}");
+        }
         assert_eq!(kind("AccessDenied", 403), (ErrorKind::Denied, false));
-        assert_eq!(kind("InvalidMessageContents", 400), (ErrorKind::Invalid, false));
-        assert_eq!(kind("ReceiptHandleIsInvalid", 400), (ErrorKind::Lost, false));
         assert_eq!(kind("InvalidParameterValueException", 500), (ErrorKind::Invalid, false));
+        assert_eq!(kind("InvalidArgumentException", 400), (ErrorKind::Invalid, false));
+        assert_eq!(kind("ResourceInUseException", 400), (ErrorKind::Unavailable, false));
         assert_eq!(kind("no code", 429), (ErrorKind::Throttled, false));
         assert_eq!(kind("no code", 403), (ErrorKind::Denied, false));
         assert_eq!(kind("Teapot", 418), (ErrorKind::Other, false));
     }
 
     #[test]
-    fn what_is_wrong_with_a_key_is_not_wrong_with_the_queue() {
+    fn what_a_service_says_of_its_codes_comes_first() {
+        let call = sending().with_codes(|code| (code == "ResourceInUse").then_some((ErrorKind::Invalid, "taken")));
+        let error = call.refused("ResourceInUseException", None, 400);
+        assert_eq!(error.kind(), ErrorKind::Invalid);
+        assert!(error.to_string().ends_with(": taken (ResourceInUseException)"), "{error}");
+        assert_eq!(call.refused("ThrottlingException", None, 400).kind(), ErrorKind::Throttled);
+        assert_eq!(call.refused("KMS.ResourceInUse", None, 400).kind(), ErrorKind::Other, "that is the key");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_key_is_not_wrong_with_what_it_encrypts() {
         let told = [
             ("NotFound", ErrorKind::Denied),
             ("Disabled", ErrorKind::Denied),

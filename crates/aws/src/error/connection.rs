@@ -3,8 +3,10 @@
 use std::{error::Error as StdError, io};
 
 use aws_credential_types::provider::error::CredentialsError;
-use aws_sdk_sqs::error::ProvideErrorMetadata as _;
-use aws_sdk_sts::{error::SdkError, operation::assume_role::AssumeRoleError};
+use aws_sdk_sts::{
+    error::{ProvideErrorMetadata as _, SdkError},
+    operation::assume_role::AssumeRoleError,
+};
 use hyper_util::client::legacy;
 use strait_core::{Error, ErrorKind};
 

@@ -8,36 +8,45 @@ mod connection;
 
 use std::{error::Error as StdError, sync::Arc, time::Duration};
 
-use aws_sdk_sqs::{
+use aws_sdk_sts::{
     config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
 };
 use strait_core::{Error, ErrorKind};
 
-pub(crate) use codes::is_access_denied;
+pub use codes::{Codes, is_access_denied};
 
 use self::codes::Meaning;
 
 /// A call as its errors tell of it: what it cannot do, where, and which permission it needs.
 #[derive(Clone, Debug)]
-pub(crate) struct Call {
+pub struct Call {
     /// `sqs: cannot send to "orders"`.
     what: String,
     /// The action that a policy allows it by. Those of batches have the names of single calls.
     action: &'static str,
     host: Arc<str>,
+    codes: Codes,
 }
 
 /// The longest that a sentence of the service is kept.
 const SENTENCE: usize = 512;
 
 impl Call {
-    pub(crate) fn new(what: String, action: &'static str, host: &Arc<str>) -> Self {
-        Self { what, action, host: Arc::clone(host) }
+    /// A call that cannot do `what` if it fails (`sqs: cannot send to "orders"`), is allowed by `action`
+    /// (`sqs:SendMessage`), and goes to a `host`.
+    pub fn new(what: impl Into<String>, action: &'static str, host: &Arc<str>) -> Self {
+        Self { what: what.into(), action, host: Arc::clone(host), codes: |_| None }
     }
 
-    /// What it means that the call failed so.
-    pub(crate) fn failed<E: ProvideErrorMetadata>(&self, error: &SdkError<E, HttpResponse>) -> Error {
+    /// Knows the codes of its service, too.
+    pub fn with_codes(self, codes: Codes) -> Self {
+        Self { codes, ..self }
+    }
+
+    /// What it means that the call failed so. Ambiguous if the service may have done what it was asked for; with the pause
+    /// that the service asks for, if it does. It is the caller's to try again.
+    pub fn failed<E: ProvideErrorMetadata>(&self, error: &SdkError<E, HttpResponse>) -> Error {
         match error {
             SdkError::ConstructionFailure(_) => self.error(ErrorKind::Config, "the request cannot be made"),
             SdkError::TimeoutError(_) => self.not_answered(None, true),
@@ -63,8 +72,8 @@ impl Call {
     }
 
     /// What it means that the service refused it, or an entry of a batch, with such a code, sentence and status.
-    pub(crate) fn refused(&self, code: &str, sentence: Option<&str>, status: u16) -> Error {
-        let (kind, reason) = match codes::meaning(code, status) {
+    pub fn refused(&self, code: &str, sentence: Option<&str>, status: u16) -> Error {
+        let (kind, reason) = match codes::meaning(code, status, self.codes) {
             Meaning::NotPermitted => {
                 let reason = format!("not allowed: needs the permission {} ({code}", self.action);
                 return self.error(ErrorKind::Denied, &with_sentence(reason, sentence));
@@ -88,7 +97,7 @@ impl Call {
     }
 
     /// An error of this call.
-    pub(crate) fn error(&self, kind: ErrorKind, reason: &str) -> Error {
+    pub fn error(&self, kind: ErrorKind, reason: &str) -> Error {
         Error::new(kind, format!("{}: {reason}", self.what))
     }
 }
@@ -104,19 +113,18 @@ fn with_sentence(text: String, sentence: Option<&str>) -> String {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
 
     /// A call to send to `orders`.
-    pub(crate) fn sending() -> Call {
+    pub(super) fn sending() -> Call {
         Call::new("sqs: cannot send to \"orders\"".to_owned(), "sqs:SendMessage", &"sqs.example".into())
     }
 
     #[test]
     fn the_words_of_the_service_stay_out() {
-        let error = sending().refused("ReceiptHandleIsInvalid", Some("The handle hunter2 is not valid."), 400);
-        let reason = "the receipt handle is not valid any more (ReceiptHandleIsInvalid)";
-        assert_eq!(error.to_string(), format!("sqs: cannot send to \"orders\": {reason}"));
+        let error = sending().refused("InvalidParameterValue", Some("Value hunter2 is not valid."), 400);
+        assert_eq!(error.to_string(), "sqs: cannot send to \"orders\": refused (InvalidParameterValue)");
         let error = sending().refused("SignatureDoesNotMatch", Some("The Canonical String was hunter2"), 403);
         assert_eq!(error.kind(), ErrorKind::Denied);
         assert!(!format!("{error:?}").contains("hunter2"), "{error}");
