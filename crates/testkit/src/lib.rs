@@ -13,6 +13,10 @@ pub mod chaos;
 mod faulty;
 mod history;
 #[cfg(feature = "proxy")]
+mod http1;
+#[cfg(feature = "kinesis")]
+pub mod kinesis;
+#[cfg(feature = "proxy")]
 pub mod proxy;
 mod reported;
 mod rig;

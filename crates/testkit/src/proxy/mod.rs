@@ -6,7 +6,6 @@
 //! emulator's do not.
 
 mod grpc;
-mod http;
 mod mask;
 
 use std::{
@@ -24,7 +23,7 @@ use tokio::{
     time::sleep,
 };
 
-use http::Head;
+use crate::http1::{self, Head};
 
 /// What becomes of a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +143,7 @@ async fn serve(client: TcpStream, server: SocketAddr, script: &Arc<Script>) -> i
 
 /// Serves one call, and closes the connection.
 async fn serve_one(mut client: TcpStream, server: SocketAddr, script: &Script) -> io::Result<()> {
-    let Some((head, body)) = http::read(&mut client).await? else { return Ok(()) };
+    let Some((head, body)) = http1::read(&mut client).await? else { return Ok(()) };
     let call = Call { operation: operation(&head, &body), body };
     let trouble = script.trouble(&call);
     let (head, mut body, mut masked) = (head, call.body, None);
@@ -160,11 +159,11 @@ async fn serve_one(mut client: TcpStream, server: SocketAddr, script: &Script) -
         _ => {}
     }
     let answer = match &masked {
-        Some(masked) if masked.is_all() => http::answer(200, head.is_json(), &masked.answer(b"{}")),
+        Some(masked) if masked.is_all() => http1::answer(200, head.is_json(), &masked.answer(b"{}")),
         _ => {
-            let (answered, answer) = http::forward(server, &head, &body).await?;
+            let (answered, answer) = http1::forward(server, &head, &body).await?;
             match &masked {
-                Some(masked) => http::answer(200, head.is_json(), &masked.answer(&answer)),
+                Some(masked) => http1::answer(200, head.is_json(), &masked.answer(&answer)),
                 None => answered.with_body(&answer),
             }
         }
@@ -199,5 +198,5 @@ fn refusal(head: &Head, status: u16, code: &str) -> Vec<u8> {
     } else {
         format!("<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code></Error></ErrorResponse>")
     };
-    http::answer(status, head.is_json(), body.as_bytes())
+    http1::answer(status, head.is_json(), body.as_bytes())
 }

@@ -1,3 +1,5 @@
+//! Messages of HTTP/1.1, one a connection.
+
 use std::{io, net::SocketAddr};
 
 use bytes::{Bytes, BytesMut};
@@ -11,24 +13,24 @@ const LARGEST: usize = 16 << 20;
 
 /// The first line, and the lines that follow it.
 #[derive(Clone, Debug)]
-pub(super) struct Head(String);
+pub(crate) struct Head(String);
 
 impl Head {
-    pub(super) fn method(&self) -> &str {
+    pub(crate) fn method(&self) -> &str {
         self.0.split(' ').next().unwrap_or_default()
     }
 
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let mut fields = self.0.lines().filter_map(|line| line.split_once(':'));
         fields.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
     }
 
-    pub(super) fn is_json(&self) -> bool {
+    pub(crate) fn is_json(&self) -> bool {
         self.get("content-type").is_some_and(|kind| kind.contains("json"))
     }
 
     /// The whole message with this body, whose connection ends after it.
-    pub(super) fn with_body(&self, body: &[u8]) -> Vec<u8> {
+    pub(crate) fn with_body(&self, body: &[u8]) -> Vec<u8> {
         let about_the_body = |line: &str| {
             let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
             ["connection", "content-length", "transfer-encoding", "keep-alive"].contains(&name.as_str())
@@ -43,20 +45,20 @@ impl Head {
 }
 
 /// An answer that no server gave.
-pub(super) fn answer(status: u16, json: bool, body: &[u8]) -> Vec<u8> {
+pub(crate) fn answer(status: u16, json: bool, body: &[u8]) -> Vec<u8> {
     let kind = if json { "application/x-amz-json-1.0" } else { "text/xml" };
     Head(format!("HTTP/1.1 {status} As-Planned\r\nContent-Type: {kind}\r\n")).with_body(body)
 }
 
 /// Passes a call on, and brings the answer.
-pub(super) async fn forward(server: SocketAddr, head: &Head, body: &[u8]) -> io::Result<(Head, Bytes)> {
+pub(crate) async fn forward(server: SocketAddr, head: &Head, body: &[u8]) -> io::Result<(Head, Bytes)> {
     let mut upstream = TcpStream::connect(server).await?;
     upstream.write_all(&head.with_body(body)).await?;
     read(&mut upstream).await?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
 }
 
 /// A message, whose body has a length or comes in chunks; `None` if the other side closes before there is one.
-pub(super) async fn read(stream: &mut TcpStream) -> io::Result<Option<(Head, Bytes)>> {
+pub(crate) async fn read(stream: &mut TcpStream) -> io::Result<Option<(Head, Bytes)>> {
     let mut bytes = BytesMut::new();
     let end = loop {
         if let Some(at) = find(&bytes, b"\r\n\r\n") {
