@@ -1,0 +1,66 @@
+use std::{fmt, sync::Arc};
+
+use strait_aws::{Access, Aws, Service, host};
+use strait_core::Result;
+
+/// What a connection calls.
+pub(crate) const SERVICES: [Service; 2] = [Service::Kinesis, Service::Sts];
+
+/// The client of one connection. It never tries again by itself: the callers do.
+#[derive(Clone)]
+pub struct Client {
+    aws: Aws,
+    regional: Regional,
+}
+
+/// The client in a region.
+#[derive(Clone)]
+pub(crate) struct Regional {
+    pub(crate) client: aws_sdk_kinesis::Client,
+    /// The host that it calls, for errors.
+    pub(crate) host: Arc<str>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+impl Client {
+    /// Makes the client. Credentials are looked for at the first call. Cancel-safe.
+    ///
+    /// Its connections are driven by the runtime on which it is first called: called on another one, once that does not run
+    /// any more, a call hangs until its time-out.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](strait_core::ErrorKind::Config) if there is no region, or the endpoint is plain http to another
+    /// machine: also one that comes from the environment or a profile, by `AWS_ENDPOINT_URL` or `AWS_ENDPOINT_URL_KINESIS`.
+    pub async fn connect(access: &Access) -> Result<Self> {
+        let aws = Aws::connect("kinesis", access, &SERVICES).await?;
+        Ok(Self { regional: regional(&aws, None).await?, aws })
+    }
+
+    /// The SDK's own client, in the region of the connection.
+    pub fn kinesis(&self) -> &aws_sdk_kinesis::Client {
+        &self.regional.client
+    }
+
+    /// The client in a region; `None` is the connection's.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](strait_core::ErrorKind::Config) if it is no region.
+    pub(crate) async fn regional(&self, region: Option<&str>) -> Result<Regional> {
+        match region.filter(|region| *region != self.aws.region()) {
+            None => Ok(self.regional.clone()),
+            another => regional(&self.aws, another).await,
+        }
+    }
+}
+
+async fn regional(aws: &Aws, region: Option<&str>) -> Result<Regional> {
+    let config = aws.config(Service::Kinesis, region)?;
+    Ok(Regional { client: aws_sdk_kinesis::Client::new(&config), host: host!(aws_sdk_kinesis, &config)? })
+}
