@@ -10,6 +10,7 @@ pub mod coordination;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod guard;
 mod ledger;
 mod log;
 mod queue;

@@ -14,6 +14,7 @@ use super::{
     reading::Ended,
     tenures::Tenures,
 };
+use crate::guard::guard;
 
 /// How the calls for one tenure go.
 #[derive(Debug, Default)]
@@ -208,7 +209,7 @@ async fn store(shared: &Shared, job: &Job) -> Stored {
     if planted!("settled-and-not-stored") || (is_last && planted!("last-commit-left-out")) {
         return Stored::Done;
     }
-    match shared.ownership.commit(progress).await {
+    match guard(|| shared.ownership.commit(progress)).await {
         Ok(()) => {
             let mut tenures = shared.tenures();
             if let Some(number) = tenures.current(job) {
@@ -233,7 +234,7 @@ async fn store(shared: &Shared, job: &Job) -> Stored {
 
 async fn name(shared: &Shared, job: &Job, suspect: &Suspect) -> bool {
     let settled = job.progress.as_ref().map(|progress| &progress.position);
-    match shared.ownership.suspect(&job.partition, job.epoch, settled, suspect).await {
+    match guard(|| shared.ownership.suspect(&job.partition, job.epoch, settled, suspect)).await {
         Ok(()) => {
             shared.tenures().named(job.number, settled, now());
             shared.ready.notify_one();
@@ -255,7 +256,7 @@ async fn name(shared: &Shared, job: &Job, suspect: &Suspect) -> bool {
 }
 
 async fn release(shared: &Shared, job: &Job) -> bool {
-    if let Err(error) = shared.ownership.release(&job.partition, job.epoch).await {
+    if let Err(error) = guard(|| shared.ownership.release(&job.partition, job.epoch)).await {
         failed(shared, "release", error.kind());
         if !is_gone(error.kind()) {
             tracing::warn!(partition = %job.partition, %error, "a partition could not be handed over, which is tried again");
@@ -267,7 +268,7 @@ async fn release(shared: &Shared, job: &Job) -> bool {
 }
 
 async fn finish(shared: &Shared, job: &Job, children: Vec<Partition>) -> bool {
-    if let Err(error) = shared.ownership.finish(&job.partition, job.epoch, children).await {
+    if let Err(error) = guard(|| shared.ownership.finish(&job.partition, job.epoch, children)).await {
         failed(shared, "finish", error.kind());
         if !is_gone(error.kind()) {
             tracing::warn!(partition = %job.partition, %error, "the end of a partition could not be stored, which is tried again");

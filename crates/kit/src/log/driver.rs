@@ -12,6 +12,7 @@ use super::{
     reading::Reading,
     tenure::Tenure,
 };
+use crate::guard::guard;
 
 /// How often a partition that drains, or is in quarantine, is looked at.
 pub(super) const BEAT: Duration = Duration::from_millis(20);
@@ -36,7 +37,7 @@ pub(super) async fn drive(shared: Arc<Shared>) {
     for reader in readers {
         reader.wait().await;
     }
-    let closed = shared.log.close().await;
+    let closed = guard(|| shared.log.close()).await;
     *shared.closed.lock().expect("nothing panics while holding this") = closed;
     shared.closing.send_replace(true); // also where the ownership ended by itself
 }
@@ -46,7 +47,7 @@ pub(super) async fn drive(shared: Arc<Shared>) {
 async fn follow(shared: &Arc<Shared>) {
     let mut failures = 0;
     loop {
-        match shared.ownership.next().await {
+        match guard(|| shared.ownership.next()).await {
             Ok(Some(change)) => {
                 failures = 0;
                 apply(shared, change);
@@ -130,7 +131,11 @@ async fn see_off(shared: &Shared) {
         while shared.tenures().has_past() {
             let over = shared.tenures().over();
             for (partition, epoch) in over {
-                shared.ownership.returned(&partition, epoch).await;
+                let returned = || async {
+                    shared.ownership.returned(&partition, epoch).await;
+                    Ok(())
+                };
+                let _ = guard(returned).await; // what it panics with is told by the panic hook
             }
             time::sleep(BEAT).await;
         }
@@ -173,7 +178,7 @@ async fn leave(shared: &Shared) {
     shared.tenures().hurry(now());
     shared.work.notify_one();
     let mut failures = 0;
-    while let Err(error) = shared.ownership.close().await {
+    while let Err(error) = guard(|| shared.ownership.close()).await {
         failed(shared, "leave", error.kind());
         tracing::warn!(%error, "the group cannot be left, which is tried again");
         failures += 1;

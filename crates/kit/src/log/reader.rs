@@ -10,6 +10,7 @@ use super::{
     pages::Measured,
     reading::{Ended, Stop},
 };
+use crate::guard::guard;
 
 /// How long a reader may take to close, and a partition to be opened that is not to be read any more.
 const STOPPING: Duration = Duration::from_secs(2);
@@ -17,7 +18,8 @@ const STOPPING: Duration = Duration::from_secs(2);
 /// The task that reads one tenure of a partition, until that is over, the partition ends, or it is told to stop. It begins
 /// once every `former` reader of the partition is closed, and ends once its own is.
 ///
-/// After a failure it opens the partition again at the exact place: behind the last record that it brought.
+/// After a failure, and a panic of the adapter is one, it opens the partition again at the exact place: behind the last
+/// record that it brought.
 pub(super) async fn read(shared: Arc<Shared>, number: u32, mut stop: Stop, former: Vec<Ended>) {
     for former in former {
         former.wait().await;
@@ -77,9 +79,10 @@ impl Place {
             stop.told().await;
             time::sleep(STOPPING).await;
         };
+        let open = || self.shared.log.open(&self.partition, &self.start, self.epoch, ahead);
         tokio::select! {
             biased;
-            opened = self.shared.log.open(&self.partition, &self.start, self.epoch, ahead) => Some(opened),
+            opened = guard(open) => Some(opened),
             () = given_up => None,
         }
     }
@@ -97,7 +100,7 @@ impl Place {
                 break over;
             }
         };
-        match time::timeout(STOPPING, reader.close()).await {
+        match time::timeout(STOPPING, guard(|| reader.close())).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!(partition = %self.partition, %error, "a reader did not close in order"),
             Err(_) => tracing::warn!(partition = %self.partition, "a reader did not close in time, and was dropped"),
@@ -115,7 +118,7 @@ impl Place {
             room.notified().await;
             return Ok(None);
         };
-        match reader.next(budget).await? {
+        match guard(|| reader.next(budget)).await? {
             Page::Records { records, lag, caught_up } => {
                 self.failures = 0;
                 if !std::mem::replace(&mut self.is_read, true) {

@@ -18,7 +18,10 @@ use super::{
     renewal::keep_renewed,
     shared::{Shared, complete, is_gone, raised},
 };
-use crate::answers::{self, Answers};
+use crate::{
+    answers::{self, Answers},
+    guard::{guard, guard_all},
+};
 
 /// A [`Consumer`] of a [`Queue`]: keeps the leases of everything it handed out.
 ///
@@ -121,7 +124,7 @@ impl<Q: Queue> Consumer for QueueConsumer<Q> {
             if paused.is_none() {
                 polls.top_up(budget, |budget| {
                     let shared = Arc::clone(&self.shared);
-                    async move { shared.queue.receive(budget).await }
+                    async move { guard(|| shared.queue.receive(budget)).await }
                 });
             }
             let (sent, outcome) = tokio::select! {
@@ -152,7 +155,7 @@ impl<Q: Queue> Consumer for QueueConsumer<Q> {
         let deleted = match handles.len() {
             0 => Vec::new(),
             count if planted!("settled-and-not-stored") => vec![Ok(()); count],
-            _ => self.shared.queue.delete(&handles).await,
+            count => guard_all(count, || self.shared.queue.delete(&handles)).await,
         };
         let mut deleted = complete(deleted);
         let mut gone = Vec::new();
@@ -194,7 +197,7 @@ impl<Q: Queue> Consumer for QueueConsumer<Q> {
         self.shared.held().lose_all();
         self.last_polls().await;
         let released = release_all(&self.shared).await;
-        let outcome = released.and(self.shared.queue.close().await);
+        let outcome = released.and(guard(|| self.shared.queue.close()).await);
         closed.insert(outcome).clone()
     }
 }

@@ -8,6 +8,7 @@ use super::{
     held::{Named, NotNow},
     shared::{Call, Shared, complete, is_gone},
 };
+use crate::guard::guard_all;
 
 /// Hands leases back to the queue, each for its pause. One outcome per token.
 pub(super) async fn postpone<Q: Queue>(shared: &Shared<Q>, pauses: &[(Token, Duration)]) -> Vec<Result<()>> {
@@ -26,7 +27,10 @@ pub(super) async fn postpone<Q: Queue>(shared: &Shared<Q>, pauses: &[(Token, Dur
             }));
         }
     }
-    let outcomes = if asked.is_empty() { Vec::new() } else { shared.queue.postpone(&asked).await };
+    let outcomes = match asked.len() {
+        0 => Vec::new(),
+        count => guard_all(count, || shared.queue.postpone(&asked)).await,
+    };
     let mut outcomes = complete(outcomes);
     let (mut done, mut gone, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     let mut held = shared.held();

@@ -11,6 +11,7 @@ use super::{
     held::Named,
     shared::{Call, Shared, complete, is_gone, raised, ticks},
 };
+use crate::guard::guard_all;
 
 /// How many leases one call releases at most: a close need not wait long for the call that it finds under way, and when
 /// it runs out of time most of what was released is known.
@@ -84,7 +85,7 @@ pub(super) async fn release_all<Q: Queue>(shared: &Shared<Q>) -> Result<()> {
 /// Releases a batch. What is not ours any more is known no more; brings the errors of what failed.
 async fn release<Q: Queue>(shared: &Shared<Q>, batch: &[(Named, Q::Handle)]) -> Vec<Error> {
     let handles: Vec<_> = batch.iter().map(|(_, handle)| handle.clone()).collect();
-    let outcomes = shared.queue.release(&handles).await;
+    let outcomes = guard_all(handles.len(), || shared.queue.release(&handles)).await;
     let (now, (first, longest)) = (Instant::now().into_std(), shared.pauses());
     let (mut failed, mut worked) = (Vec::new(), false);
     let mut held = shared.held();

@@ -12,6 +12,7 @@ use super::{
     held::Named,
     shared::{Call, Shared, complete, is_gone, raised, ticks},
 };
+use crate::guard::guard_all;
 
 /// How many calls that extend are under way at most.
 const EXTENSIONS: usize = 4;
@@ -40,7 +41,10 @@ pub(super) async fn keep_renewed<Q: Queue>(shared: Arc<Shared<Q>>, mut closed: w
                 if !due.is_empty() && !planted!("no-heartbeat") {
                     let (leases, handles): (Vec<_>, Vec<_>) = due.into_iter().unzip();
                     let queue = &shared.queue;
-                    calls.push(async move { (leases, sent, queue.extend(&handles).await) });
+                    calls.push(async move {
+                        let outcomes = guard_all(handles.len(), || queue.extend(&handles)).await;
+                        (leases, sent, outcomes)
+                    });
                 }
             }
         }

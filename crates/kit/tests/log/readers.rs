@@ -69,6 +69,60 @@ async fn a_tenure_is_lost_that_the_provider_gave_to_somebody_else() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_adapter_that_panics_while_it_reads_has_failed_to_and_the_partition_is_opened_again() {
+    for (call, journal) in [
+        ("open a", &["open a panics", "open a 1"][..]),
+        ("read a", &["open a 1", "read a panics", "shut a", "open a 1"]),
+    ] {
+        let scene = Scene::default();
+        scene.panic(call, 1);
+        scene.gain("a", 1, None);
+        let consumer = scene.open(|_| {});
+        let told = timeout(SECOND, next(&consumer)).await.expect("it is told").unwrap_err();
+        assert_eq!(told.kind(), ErrorKind::Other);
+        assert_eq!(texts(&receive(&consumer).await), ["a1"]);
+        let measured = [Some(ErrorKind::Other), None].map(|failed| ("a".to_owned(), failed));
+        assert_eq!(scene.measured(), measured);
+        assert_eq!(scene.journal(), journal);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_panics_while_it_closes_holds_up_nothing() {
+    let scene = Scene::default();
+    scene.gain("a", 1, None);
+    let consumer = scene.open(|_| {});
+    settle(&consumer, receive(&consumer).await).await;
+    scene.panic("shut a", 1);
+    timeout(SECOND, consumer.close()).await.expect("it closes").unwrap();
+    let order = ["shut a panics", "release a 1", "close"].map(|entry| scene.when(entry));
+    assert!(order.is_sorted(), "{:?}", scene.journal());
+}
+
+/// An ownership that panics is one that failed: nothing that follows from it is left undone.
+#[tokio::test(start_paused = true)]
+async fn calls_for_what_is_owned_that_panic_are_tried_again() {
+    let scene = Scene::default();
+    scene.gain("a", 2, None);
+    scene.gain("b", 1, None);
+    let consumer = scene.open(|settings| settings.commit_interval = SECOND);
+    for call in ["commit a", "release a", "finish b", "leave", "close"] {
+        scene.panic(call, 1);
+    }
+    for _ in ["a", "b"] {
+        settle(&consumer, receive(&consumer).await).await;
+    }
+    scene.split("b");
+    sleep(10 * SECOND).await;
+    assert!(scene.when("commit a panics") < scene.when("commit a 2"));
+    assert!(scene.when("finish b panics") < scene.when("finish b 1"));
+    timeout(10 * SECOND, consumer.close()).await.expect("it closes").unwrap_err();
+    assert!(scene.when("leave panics") < scene.when("leave"));
+    assert!(scene.when("release a panics") < scene.when("release a 1"));
+    assert!(scene.has("close panics"), "and that is how it was closed");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_reader_that_failed_is_closed_before_it_is_opened_again() {
     let scene = Scene::default();
     scene.fail("read a", ErrorKind::Unavailable, 1);

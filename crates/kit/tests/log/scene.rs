@@ -41,6 +41,8 @@ struct State {
     journal: Vec<String>,
     /// How calls fail next, by call and partition.
     failures: BTreeMap<String, VecDeque<ErrorKind>>,
+    /// How often calls panic next, by call and partition.
+    panics: BTreeMap<String, usize>,
     /// Calls that hang, by call and partition.
     hanging: BTreeSet<String>,
     /// How long calls take, by call and partition.
@@ -139,6 +141,11 @@ impl Scene {
         self.state().failures.entry(call.to_owned()).or_default().extend(vec![kind; times]);
     }
 
+    /// A call, such as `commit a`, panics so often.
+    pub(crate) fn panic(&self, call: &str, times: usize) {
+        self.state().panics.insert(call.to_owned(), times);
+    }
+
     /// A call, such as `commit a`, hangs for ever.
     pub(crate) fn hang(&self, call: &str) {
         self.state().hanging.insert(call.to_owned());
@@ -151,6 +158,7 @@ impl Scene {
 
     async fn called(&self, call: &str, partition: &str, said: &str) -> Result<()> {
         let name = format!("{call} {partition}").trim_end().to_owned();
+        self.panic_if_told(&name);
         let failure = {
             let mut state = self.state();
             let entry = format!("{name} {said}").trim_end().to_owned();
@@ -168,9 +176,23 @@ impl Scene {
         failure.map_or(Ok(()), |kind| Err(Error::new(kind, "as the test says")))
     }
 
+    fn panic_if_told(&self, name: &str) {
+        let mut state = self.state();
+        let Some(left) = state.panics.get_mut(name).filter(|left| **left > 0) else { return };
+        *left -= 1;
+        state.journal.push(format!("{name} panics"));
+        drop(state);
+        panic!("as the test says");
+    }
+
     /// What was called so far, without what is called in between all the time.
     pub(crate) fn journal(&self) -> Vec<String> {
-        self.state().journal.iter().filter(|entry| !entry.starts_with("read ")).cloned().collect()
+        self.state()
+            .journal
+            .iter()
+            .filter(|entry| !entry.starts_with("read ") || entry.ends_with(" panics"))
+            .cloned()
+            .collect()
     }
 
     /// Where in the journal an entry stands for the first time.

@@ -6,5 +6,6 @@ mod closing;
 mod denied;
 mod late;
 mod pacing;
+mod panics;
 mod postponing;
 mod stub;

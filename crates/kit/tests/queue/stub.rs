@@ -30,6 +30,8 @@ struct State {
     extended: usize,
     extend_takes: Duration,
     postponed: Vec<(u64, Duration)>,
+    /// The calls that panic next, by name.
+    panics: Vec<&'static str>,
     /// How long a call that postpones takes, and what the next ones fail with.
     postpone_takes: Duration,
     postpone_fails: VecDeque<ErrorKind>,
@@ -55,6 +57,22 @@ impl Stub {
     /// A poll that brings nothing takes so long.
     pub(crate) fn empty_after(&self, time: Duration) {
         self.change(|state| state.empty_after = Some(time));
+    }
+
+    /// The next call of this name panics.
+    pub(crate) fn panic(&self, call: &'static str) {
+        self.change(|state| state.panics.push(call));
+    }
+
+    fn called(&self, call: &str) {
+        let told =
+            self.change(|state| state.panics.iter().position(|told| *told == call).map(|at| state.panics.remove(at)));
+        assert!(told.is_none(), "{call} panics, as told");
+    }
+
+    /// Calls that are still to panic.
+    pub(crate) fn to_panic(&self) -> Vec<&'static str> {
+        self.change(|state| state.panics.clone())
     }
 
     /// When each poll began.
@@ -129,6 +147,7 @@ impl Queue for Stub {
     }
 
     async fn receive(&self, budget: Budget) -> Result<Vec<Leased<u64>>> {
+        self.called("receive");
         let (some, empty_after) = self.change(|state| {
             state.polls.push(Instant::now());
             let most = budget.messages.min(state.messages.len());
@@ -148,10 +167,12 @@ impl Queue for Stub {
     }
 
     async fn delete(&self, handles: &[u64]) -> Vec<Result<()>> {
+        self.called("delete");
         vec![Ok(()); handles.len()]
     }
 
     async fn extend(&self, handles: &[u64]) -> Vec<Result<()>> {
+        self.called("extend");
         sleep(self.change(|state| state.extend_takes)).await;
         self.change(|state| state.extended += handles.len());
         match self.change(|state| state.extend_fails) {
@@ -161,6 +182,7 @@ impl Queue for Stub {
     }
 
     async fn release(&self, handles: &[u64]) -> Vec<Result<()>> {
+        self.called("release");
         let time = self.change(|state| {
             state.calls.push(handles.len());
             state.release_takes
@@ -177,6 +199,7 @@ impl Queue for Stub {
     }
 
     async fn postpone(&self, pauses: &[Pause<u64>]) -> Vec<Result<()>> {
+        self.called("postpone");
         sleep(self.change(|state| state.postpone_takes)).await;
         self.change(|state| {
             let fails = state.postpone_fails.pop_front();
@@ -189,6 +212,7 @@ impl Queue for Stub {
     }
 
     async fn close(&self) -> Result<()> {
+        self.called("close");
         Ok(())
     }
 }
