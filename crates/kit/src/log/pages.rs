@@ -81,13 +81,19 @@ impl Pages {
         page.records.as_slice().iter().zip(page.sizes.as_slice()).take(room).take_while(fits).count()
     }
 
-    /// Hands so many records of the first page, and how many bytes each has, to `each`.
-    pub(super) fn hand(&mut self, count: usize, mut each: impl FnMut(Record, usize)) {
-        let Some(page) = self.waiting.front_mut() else { return };
-        for (record, bytes) in page.records.by_ref().take(count).zip(page.sizes.by_ref()) {
-            self.messages -= 1;
-            self.bytes -= bytes;
-            each(record, bytes);
-        }
+    /// Moves so many records of the first page into `batch`, each as what `make` makes of it and of how many bytes it has.
+    #[inline]
+    pub(super) fn hand<T>(&mut self, count: usize, batch: &mut Vec<T>, mut make: impl FnMut(Record, usize) -> T) {
+        let Some(Measured { records, sizes }) = self.waiting.front_mut() else { return };
+        let count = count.min(records.len());
+        self.messages -= count;
+        self.bytes -= sizes.as_slice()[..count].iter().sum::<usize>();
+        // Straight from there to here: a message is large to move.
+        batch.extend(records.by_ref().take(count).map(|record| make(record, sizes.next().unwrap_or(0))));
+    }
+
+    /// Drops the first record of the first page.
+    pub(super) fn skip(&mut self) {
+        self.hand(1, &mut Vec::new(), |_, _| ());
     }
 }

@@ -209,13 +209,13 @@ impl Tenure {
                 return;
             }
             let isolation = self.isolation.as_ref();
-            self.pages.hand(count, |Record { message, position, stored_at }, bytes| {
+            self.pages.hand(count, batch, |Record { message, position, stored_at }, bytes| {
                 let entry = self.ledger.record(position.clone(), bytes);
                 let claim = self.grant.claim(Token { source: number, entry });
                 let crashes = isolation.map_or(0, |isolation| isolation.crashes(&position));
                 let origin = Origin::new(position).with_crashes(crashes);
                 let origin = if let Some(time) = stored_at { origin.with_stored_at(time) } else { origin };
-                batch.push(Received::new(message, claim, origin));
+                Received::new(message, claim, origin)
             });
         }
     }
@@ -230,7 +230,7 @@ impl Tenure {
             {
                 let entry = self.ledger.record(record.position.clone(), 0);
                 self.ledger.settle(entry);
-                self.pages.hand(1, |_, _| {});
+                self.pages.skip();
             }
             if !self.pages.turn() {
                 return;

@@ -45,12 +45,12 @@ impl Item {
         if self.received.is_none() {
             self.received = batch.next();
         }
-        self.bytes = self.received.as_ref().map_or(0, |received| received.message.size());
-        self.attempt = self.received.as_ref().map_or(0, |received| received.origin.crashes());
-        (self.lane, self.next, self.failures, self.stalled) = (None, Next::Work, 0, None);
+        let of_message = self.received.as_ref().map(|received| (received.message.size(), received.origin.crashes()));
+        (self.bytes, self.attempt) = of_message.unwrap_or_default();
+        (self.lane, self.next, self.failures) = (None, Next::Work, 0);
     }
 
-    /// Drops the message and its claim: gives it back, unless it is settled.
+    /// Drops the message and its claim: gives it back, unless it is settled. It stalls nothing and nobody waits for it.
     #[inline]
     pub(super) fn empty(&mut self) {
         self.received = None;

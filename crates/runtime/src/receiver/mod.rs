@@ -117,8 +117,13 @@ impl Receiver {
     /// What the provider reported, if it could not be opened; one of the callers is told, and then it is closed.
     /// Later failures are tried again for ever, and show in [`health`](Self::health).
     pub async fn recv(&self) -> Result<Option<Delivery>> {
-        let item = self.next(|desk| desk.hand_out(now)).await?;
-        Ok(item.map(|item| Delivery::new(item, Arc::clone(self.shared()))))
+        loop {
+            if let Some(taken) = self.take(|desk| desk.hand_out(now)) {
+                returned().await;
+                return Ok(taken?.map(|item| Delivery::new(item, Arc::clone(self.shared()))));
+            }
+            self.wait().await;
+        }
     }
 
     /// The next deliveries, at least one and at most `max` and [`in_flight`](ReceiverSettings::in_flight), or `None`
@@ -129,26 +134,18 @@ impl Receiver {
     /// As [`recv`](Self::recv).
     pub async fn recv_batch(&self, max: usize) -> Result<Option<Batch>> {
         let take = |desk: &mut Desk| Some(desk.hand_out_batch(max.max(1))).filter(|items| !items.is_empty());
-        let items = self.next(take).await?;
-        Ok(items.map(|items| Batch::new(items, Arc::clone(self.shared()))))
-    }
-
-    /// What can be taken next, or nothing once closed.
-    #[inline]
-    async fn next<T>(&self, take: impl Fn(&mut Desk) -> Option<T>) -> Result<Option<T>> {
         loop {
-            if let Some(taken) = self.take(&take) {
-                if planted!("taken-and-not-returned") {
-                    tokio::task::yield_now().await;
-                }
-                return taken;
+            if let Some(taken) = self.take(take) {
+                returned().await;
+                return Ok(taken?.map(|items| Batch::new(items, Arc::clone(self.shared()))));
             }
             self.wait().await;
         }
     }
 
+    /// What can be taken now, or nothing once closed; `None` if it is to be waited for.
     #[inline]
-    fn take<T>(&self, take: impl Fn(&mut Desk) -> Option<T>) -> Option<Result<Option<T>>> {
+    fn take<T>(&self, take: impl FnOnce(&mut Desk) -> Option<T>) -> Option<Result<Option<T>>> {
         let mut desk = self.shared().desk();
         if let Some(taken) = take(&mut desk) {
             self.shared().handed_out(&mut desk);
@@ -232,5 +229,13 @@ impl Receiver {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.handle.shared
+    }
+}
+
+/// Between what was taken and its return nothing is awaited: else who is cancelled there would lose it.
+#[inline]
+async fn returned() {
+    if planted!("taken-and-not-returned") {
+        tokio::task::yield_now().await;
     }
 }

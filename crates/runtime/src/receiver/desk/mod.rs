@@ -179,8 +179,9 @@ impl Desk {
         let mut batch = batch.into_iter();
         while batch.len() > 0 {
             let mut item = self.spare.pop().unwrap_or_default();
+        let postponed = self.knows_postponed();
             item.fill(&mut batch);
-            let early = if self.knows_postponed() { self.comes_again(&mut item) } else { None };
+            let early = if postponed { self.comes_again(&mut item) } else { None };
             let key = if ordered { item.received().message.key.clone() } else { None };
             let key = if planted!("one-lane-for-all-keys") { Key::new("all").ok() } else { key };
             self.held += 1;
