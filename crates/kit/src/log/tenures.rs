@@ -221,7 +221,9 @@ impl Tenures {
 
     /// What is handed out next: from each partition in turn, as far as the budget goes.
     pub(super) fn hand_out(&mut self, budget: Budget, now: impl Fn() -> Instant) -> Vec<Received> {
-        let mut batch = Vec::new();
+        let turns = self.turns.iter().filter_map(|number| self.held.get(number));
+        let waiting: usize = turns.map(|tenure| tenure.pages.messages()).sum();
+        let mut batch = Vec::with_capacity(waiting.min(budget.messages));
         let mut bytes = 0;
         for _ in 0..self.turns.len() {
             if batch.len() >= budget.messages || bytes >= budget.bytes {
@@ -241,9 +243,6 @@ impl Tenures {
                 Some(true) => Budget::new(batch.len() + 1, budget.bytes),
                 Some(false) => continue, // until it is named
             };
-            if batch.is_empty() {
-                batch.reserve(tenure.pages.messages().min(budget.messages));
-            }
             tenure.hand_out(number, budget, &mut bytes, &mut batch);
             if !tenure.pages.is_empty() && tenure.isolation.is_none() {
                 self.turns.push_back(number);
