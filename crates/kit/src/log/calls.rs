@@ -125,29 +125,32 @@ impl Tenures {
     }
 }
 
-/// Asks for all of it, for ever.
+/// Asks for all of it, for ever. Sleeps while there is nothing to ask for: an interval begins with the first progress that
+/// is not stored, and what makes progress or work says so.
 pub(super) async fn call(shared: &Shared) {
     let interval = shared.settings.commit_interval;
     let mut calls = FuturesUnordered::new();
-    let mut commit = later(now(), interval);
+    let mut commit = None;
     loop {
         let now = now();
-        let is_time = commit <= now;
-        if is_time {
-            commit = later(now, interval);
-        }
+        let is_time = commit.take_if(|commit| *commit <= now).is_some();
         let (jobs, let_out, wake) = {
             let mut tenures = shared.tenures();
             let let_out = tenures.let_out(now, shared.settings.grace);
             let jobs = tenures.jobs(now, is_time, shared.settings.grace);
-            let wake = tenures.again(now).map_or(commit, |again| again.min(commit));
-            (jobs, let_out, if tenures.is_restless() { later(now, BEAT).min(wake) } else { wake })
+            // What is being stored counts too: there may be more of it by the time that it is.
+            if commit.is_none() && tenures.has_progress() {
+                commit = Some(later(now, interval));
+            }
+            tenures.awaits_progress = commit.is_none();
+            let beat = tenures.is_restless().then(|| later(now, BEAT));
+            (jobs, let_out, [commit, tenures.again(now), beat].into_iter().flatten().min())
         };
         if let_out {
             shared.ready.notify_one();
         }
         calls.extend(jobs.into_iter().map(|job| make(shared, job)));
-        let mut wake = std::pin::pin!(time::sleep_until(Instant::from_std(wake)));
+        let mut wake = std::pin::pin!(sleep_until(wake));
         loop {
             tokio::select! {
                 Some((job, done)) = calls.next(), if !calls.is_empty() => {
@@ -160,6 +163,13 @@ pub(super) async fn call(shared: &Shared) {
                 () = shared.work.notified() => break,
             }
         }
+    }
+}
+
+async fn sleep_until(wake: Option<std::time::Instant>) {
+    match wake {
+        Some(wake) => time::sleep_until(Instant::from_std(wake)).await,
+        None => std::future::pending().await,
     }
 }
 

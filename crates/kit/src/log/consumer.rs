@@ -37,7 +37,7 @@ pub(super) struct Shared {
     /// Something was lost of which claims may be left.
     pub(super) lost: Notify,
     /// Something may have to be asked of the ownership.
-    pub(super) work: Notify,
+    pub(super) work: Arc<Notify>,
     /// Whether it is closed, and at last how that went.
     pub(super) closing: watch::Sender<bool>,
     pub(super) closed: Mutex<Result<()>>,
@@ -64,14 +64,15 @@ impl LogConsumer {
     /// Consumes `log` as far as `ownership` gives it. Must be called inside a Tokio runtime.
     pub fn new(log: Arc<dyn Log>, ownership: Arc<dyn Ownership>, mut settings: LogSettings) -> Self {
         settings.observer = Arc::new(Guarded::new(settings.observer));
+        let work = Arc::<Notify>::default();
         let shared = Arc::new(Shared {
             log,
             ownership,
             settings,
-            tenures: Mutex::default(),
+            tenures: Mutex::new(Tenures::new(Arc::clone(&work))),
             ready: Notify::new(),
             lost: Notify::new(),
-            work: Notify::new(),
+            work,
             closing: watch::Sender::new(false),
             closed: Mutex::new(Ok(())),
         });

@@ -103,8 +103,13 @@ impl Tenure {
 
     /// What is settled and not committed.
     pub(super) fn progress(&self) -> Option<Progress> {
-        let position = self.ledger.watermark().filter(|position| self.committed.as_ref() != Some(position))?;
+        let position = self.ledger.watermark().filter(|_| self.has_progress())?;
         Some(Progress { partition: Arc::clone(&self.partition), epoch: self.epoch, position: position.clone() })
+    }
+
+    /// Whether something is settled and not committed.
+    pub(super) fn has_progress(&self) -> bool {
+        self.ledger.watermark().is_some() && self.ledger.watermark() != self.committed.as_ref()
     }
 
     /// Loses every claim. Returns the grants of which some are left.
@@ -198,7 +203,8 @@ impl Tenure {
         self.ledger.span() + page > share.messages || self.bytes() + share.bytes / Pages::MOST > share.bytes
     }
 
-    /// Moves records from the pages into `batch`: each is entered in the ledger and claimed.
+    /// Moves records from the pages into `batch`: each is entered in the ledger and claimed. The watermark stays: what is
+    /// skipped at the head of the pages was skipped when it arrived, and what is behind these waits for them.
     pub(super) fn hand_out(&mut self, number: u32, budget: Budget, bytes: &mut usize, batch: &mut Vec<Received>) {
         loop {
             self.skip_settled();
@@ -221,19 +227,20 @@ impl Tenure {
     }
 
     /// Enters in the ledger what comes next and was settled before, and lets go of pages that are done with. Progress
-    /// does not wait for somebody to ask for what is behind it.
-    pub(super) fn skip_settled(&mut self) {
+    /// does not wait for somebody to ask for what is behind it. Returns whether the watermark moved.
+    pub(super) fn skip_settled(&mut self) -> bool {
+        let mut moved = false;
         loop {
             while !self.skip.is_empty()
                 && let Some(record) = self.pages.first()
                 && self.skip.remove(&record.position)
             {
                 let entry = self.ledger.record(record.position.clone(), 0);
-                self.ledger.settle(entry);
+                moved |= self.ledger.settle(entry);
                 self.pages.skip();
             }
             if !self.pages.turn() {
-                return;
+                return moved;
             }
             self.room.notify_one();
         }

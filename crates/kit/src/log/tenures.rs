@@ -33,6 +33,10 @@ pub(super) struct Tenures {
     /// The tenures with something to hand out, in turn.
     turns: VecDeque<u32>,
     answers: Answers,
+    /// Something may have to be asked of the ownership.
+    work: Arc<Notify>,
+    /// Whether that is also to be said once a watermark moves: nothing waits to be stored.
+    pub(super) awaits_progress: bool,
     /// A reader was answered, and whoever receives is to be told.
     pub(super) answered: bool,
     /// The tenure in quarantine that has a message in hand, and since when.
@@ -60,6 +64,11 @@ impl Past {
 }
 
 impl Tenures {
+    /// None. `work` tells that something may have to be asked of the ownership.
+    pub(super) fn new(work: Arc<Notify>) -> Self {
+        Self { work, ..Self::default() }
+    }
+
     /// Begins a tenure. Returns its number.
     pub(super) fn begin(&mut self, tenure: Tenure) -> u32 {
         let number = self.next;
@@ -200,10 +209,23 @@ impl Tenures {
         let Some(tenure) = self.held.get_mut(&number) else { return };
         let is_turn = tenure.pages.is_empty();
         tenure.pages.push(page);
-        tenure.skip_settled();
+        let moved = tenure.skip_settled();
         if is_turn && !tenure.pages.is_empty() {
             self.turns.push_back(number);
         }
+        self.progressed(moved);
+    }
+
+    /// Says so if a watermark moved, where that is awaited.
+    fn progressed(&mut self, moved: bool) {
+        if moved && mem::take(&mut self.awaits_progress) {
+            self.work.notify_one();
+        }
+    }
+
+    /// Whether progress was made that is not stored.
+    pub(super) fn has_progress(&self) -> bool {
+        self.held.values().any(Tenure::has_progress)
     }
 
     /// A reader was answered at `now`, and nothing new was there. Returns whether whoever receives is to be told.
@@ -259,7 +281,7 @@ impl Tenures {
         now: impl Fn() -> Instant,
     ) -> Vec<Result<()>> {
         let share = self.share(settings);
-        let mut outcomes = Vec::with_capacity(tokens.len());
+        let (mut outcomes, mut moved) = (Vec::with_capacity(tokens.len()), false);
         for run in tokens.chunk_by(|a, b| a.source == b.source) {
             let tenure = self.held.get_mut(&run[0].source).filter(|tenure| tenure.is_ours(&now));
             let Some(tenure) = tenure else {
@@ -268,12 +290,13 @@ impl Tenures {
                 continue;
             };
             let was_full = tenure.is_nearly_full(share, settings.page);
-            tenure.ledger.settle_all(run.iter().map(|token| token.entry));
+            moved |= tenure.ledger.settle_all(run.iter().map(|token| token.entry));
             outcomes.extend(std::iter::repeat_with(|| Ok(())).take(run.len()));
             if was_full {
                 tenure.room.notify_one();
             }
         }
+        self.progressed(moved);
         outcomes
     }
 

@@ -4,6 +4,7 @@
 
 mod bytes;
 mod closing;
+mod commits;
 mod moves;
 mod quarantine;
 mod readers;

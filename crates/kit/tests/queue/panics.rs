@@ -27,7 +27,7 @@ async fn calls_that_panic_have_failed_and_are_made_again() {
     assert_eq!(kind(consumer.receive(ALL).await), Some(ErrorKind::Other));
     let mut held = consumer.receive(ALL).await.unwrap();
     sleep(LEASE).await;
-    assert_eq!(meter.counts().failures["extend"], (1, ErrorKind::Other));
+    assert_eq!(meter.counts().failures["extend"], (3, ErrorKind::Other), "for each of the leases");
     assert!(stub.extended() > 0, "leases are extended all the same");
     let tokens: Vec<_> = held.iter().map(|received| received.claim.token()).collect();
     for expected in [Some(ErrorKind::Other), None] {
