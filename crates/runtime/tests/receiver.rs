@@ -721,6 +721,24 @@ async fn pauses_longer_than_clocks_can_count_harm_nobody() {
     nothing_comes(&receiver, MINUTE).await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_task_that_waits_is_told_each_time_also_where_one_that_was_told_is_cancelled() {
+    let script = Script::default();
+    let receiver = open(&script, settings());
+    for _ in 0..4 {
+        let mut first = Box::pin(receiver.recv());
+        assert!(timeout(Duration::from_millis(1), &mut first).await.is_err(), "nothing is there");
+        let other = receiver.clone();
+        let other = tokio::spawn(async move { next(&other).await.ack() });
+        sleep(Duration::from_millis(1)).await;
+        script.push(&["a1"]);
+        sleep(Duration::from_millis(1)).await;
+        drop(first); // it was told, and has not come
+        timeout(Duration::from_secs(1), other).await.expect("the other one is told").unwrap();
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_when_receives_are_cancelled() {
     const COUNT: usize = 5_000;

@@ -183,6 +183,61 @@ async fn a_handler_that_panics_while_it_is_cancelled_costs_no_loop() {
     assert_eq!(script.settled().len(), 4);
 }
 
+/// However far it came: it has returned at once or later, or has panicked itself.
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_panics_while_it_is_dropped_costs_no_loop_and_counts_as_a_retry() {
+    /// A handler that is one future, so that it is dropped after it has returned.
+    struct Handler {
+        pause: Option<std::pin::Pin<Box<tokio::time::Sleep>>>,
+        panics: bool,
+        spiteful: bool,
+        lent: Option<Delivery>,
+    }
+    impl Future for Handler {
+        type Output = Result<(), Failure>;
+        fn poll(
+            mut self: std::pin::Pin<&mut Self>,
+            task: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Self::Output> {
+            if let Some(pause) = &mut self.pause {
+                std::task::ready!(pause.as_mut().poll(task));
+            }
+            assert!(!self.panics, "on purpose");
+            std::task::Poll::Ready(Ok(()))
+        }
+    }
+    impl Drop for Handler {
+        fn drop(&mut self) {
+            drop(self.lent.take());
+            assert!(!self.spiteful || std::thread::panicking(), "on purpose, while it is dropped");
+        }
+    }
+    let script = Script::default();
+    script.push(&["a1", "b1", "c1", "d1"]);
+    let seen = run(
+        &script,
+        12,
+        |worker| worker,
+        |delivery, context| {
+            let (waits, panics) = match text(delivery.message()).as_bytes()[0] {
+                b'a' => (false, false),
+                b'b' => (true, false),
+                b'c' => (false, true),
+                _ => (true, true),
+            };
+            let spiteful = context.attempt() < 3;
+            Handler {
+                pause: waits.then(|| Box::pin(sleep(Duration::from_secs(1)))),
+                panics: panics && spiteful,
+                spiteful,
+                lent: Some(delivery),
+            }
+        },
+    );
+    assert_eq!(seen.await.len(), 12, "three attempts each, by four loops");
+    assert_eq!(script.settled().len(), 4);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_delivery_that_outlives_its_handler_is_settled_by_its_own_verdict_only() {
     let script = Script::default();

@@ -260,7 +260,7 @@ impl Shared {
     fn ack(&self, item: Box<Item>) {
         let mut desk = self.desk();
         let work = desk.ack(item);
-        self.tell(&desk);
+        self.tell(&mut desk);
         drop(desk);
         if work {
             self.work.notify_one();
@@ -270,7 +270,7 @@ impl Shared {
     fn fail(&self, item: Box<Item>, failure: Failure) {
         let mut desk = self.desk();
         desk.fail(item, failure);
-        self.tell(&desk);
+        self.tell(&mut desk);
         drop(desk);
         self.work.notify_one();
     }
@@ -278,7 +278,7 @@ impl Shared {
     pub(super) fn finish(&self, items: Vec<Box<Item>>, failed: impl FnMut(usize) -> Option<Failure>) {
         let mut desk = self.desk();
         let work = desk.finish(items, failed);
-        self.tell(&desk);
+        self.tell(&mut desk);
         drop(desk);
         if work {
             self.work.notify_one();

@@ -115,7 +115,7 @@ impl Driver {
                     let mut desk = self.shared.desk();
                     desk.settled(&mut batch, outcomes);
                     spare = batch;
-                    self.shared.tell(&desk);
+                    self.shared.tell(&mut desk);
                 }
                 came = receiving.next() => {
                     match came {
@@ -134,22 +134,22 @@ impl Driver {
                     postponing = None;
                     let mut desk = self.shared.desk();
                     desk.postponed(batch, outcomes);
-                    self.shared.tell(&desk);
+                    self.shared.tell(&mut desk);
                 }
                 Some((item, outcome)) = burying.next() => {
                     let mut desk = self.shared.desk();
                     desk.buried(item, outcome);
-                    self.shared.tell(&desk);
+                    self.shared.tell(&mut desk);
                 }
                 () = sleep_until(due) => {
                     let mut desk = self.shared.desk();
                     desk.wake(Instant::now());
-                    self.shared.tell(&desk);
+                    self.shared.tell(&mut desk);
                 }
                 _ = sweep.tick(), if holds => {
                     let mut desk = self.shared.desk();
                     desk.sweep();
-                    self.shared.tell(&desk);
+                    self.shared.tell(&mut desk);
                 }
                 end = out_of_time(closing.as_ref()) => {
                     tracing::warn!(receiver = %self.shared.name, "the time to drain is over: what is in hand will come again");
@@ -167,7 +167,7 @@ impl Driver {
         }
         let mut desk = self.shared.desk();
         desk.arrive(batch);
-        self.shared.tell(&desk);
+        self.shared.tell(&mut desk);
     }
 
     fn postpone(&self, (batch, pauses): (Vec<Postponing>, Vec<(Token, Duration)>)) -> Pending<Postponed> {

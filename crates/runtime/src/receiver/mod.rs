@@ -28,6 +28,7 @@ pub use batch::Batch;
 pub(crate) use delivery::lost;
 pub use delivery::{Delivery, Entry};
 pub use health::{Health, Stalled, State};
+use item::Item;
 pub(crate) use item::{after, now};
 pub use settings::{DeadLetter, Oversize, ReceiverSettings, Retry};
 
@@ -35,7 +36,7 @@ use desk::Desk;
 use driver::Driver;
 pub(crate) use shared::Shared;
 
-use crate::Meter;
+use crate::{Meter, worker::Done};
 
 /// Receives messages, at least once each, and tries the failed ones again.
 ///
@@ -143,6 +144,22 @@ impl Receiver {
         }
     }
 
+    /// Ends what a worker is done with, and takes what it works on next, if there is something now: under one lock, and
+    /// without a wait between them in which it could be cancelled.
+    #[inline]
+    pub(crate) fn end_and_take(&self, done: Option<Done<Box<Item>>>) -> Option<Delivery> {
+        let shared = self.shared();
+        let mut desk = shared.desk();
+        let work = done.is_some_and(|(item, outcome)| desk.end_attempt(item, outcome));
+        let next = desk.hand_out(now);
+        shared.handed_out(&mut desk);
+        drop(desk);
+        if work {
+            shared.work.notify_one();
+        }
+        next.map(|item| Delivery::new(item, Arc::clone(shared)))
+    }
+
     /// What can be taken now, or nothing once closed; `None` if it is to be waited for.
     #[inline]
     fn take<T>(&self, take: impl FnOnce(&mut Desk) -> Option<T>) -> Option<Result<Option<T>>> {
@@ -152,7 +169,7 @@ impl Receiver {
             return Some(Ok(Some(taken)));
         }
         let outcome = desk.outcome()?;
-        self.shared().tell(&desk);
+        self.shared().tell(&mut desk);
         Some(outcome.map(|()| None))
     }
 
@@ -163,14 +180,18 @@ impl Receiver {
         struct Waiting<'a>(&'a Shared);
         impl Drop for Waiting<'_> {
             fn drop(&mut self) {
-                self.0.desk().waiting -= 1;
+                let mut desk = self.0.desk();
+                desk.waiting -= 1;
+                // A task that comes passes the word on, cancelled or not. Of words that were given before anybody waited for
+                // them one is left at most, so that none of them is counted on.
+                desk.told = 0;
             }
         }
         let waiting = Waiting(self.shared());
         {
             let mut desk = self.shared().desk();
             desk.waiting += 1;
-            self.shared().tell(&desk); // something may have come in since it was looked for
+            self.shared().tell(&mut desk); // something may have come in since it was looked for
         }
         self.shared().ready.notified().await;
         drop(waiting);

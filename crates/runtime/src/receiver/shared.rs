@@ -41,10 +41,11 @@ impl Shared {
         self.desk.lock().expect("nothing panics while holding this")
     }
 
-    /// Wakes one task that waits, if there is something for it. It passes the word on.
+    /// Wakes one task that waits and was not told yet, if there is something for it. It passes the word on.
     #[inline]
-    pub(super) fn tell(&self, desk: &Desk) {
-        if desk.waiting > 0 && desk.has_news() {
+    pub(super) fn tell(&self, desk: &mut Desk) {
+        if desk.told < desk.waiting && desk.has_news() {
+            desk.told += 1;
             self.ready.notify_one();
         }
     }
@@ -75,7 +76,7 @@ impl Shared {
     fn change(&self, change: impl FnOnce(&mut Desk)) {
         let mut desk = self.desk();
         change(&mut desk);
-        self.tell(&desk);
+        self.tell(&mut desk);
         self.work.notify_one();
     }
 

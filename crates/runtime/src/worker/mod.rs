@@ -4,11 +4,22 @@ mod context;
 mod signals;
 mod slot;
 
-use std::{future::poll_fn, panic::AssertUnwindSafe, pin::pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::Poll,
+    thread,
+    time::Duration,
+};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
 use strait_core::{Error, ErrorKind, Result};
-use tokio::{task::JoinSet, time::timeout_at};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, timeout_at},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
@@ -224,18 +235,24 @@ where
     H: Fn(Delivery, Context) -> F,
     F: Future<Output = Result<(), Failure>>,
 {
-    let slot = Slot::new();
-    while let Some(delivery) = receiver.recv().await? {
+    let mut slot = Slot::new();
+    let mut done = None;
+    loop {
+        // One message is ended and the next one taken at once. Only where there is none yet it is waited for.
+        let next = match receiver.end_and_take(done.take()) {
+            Some(next) => Some(next),
+            None => receiver.recv().await?,
+        };
+        let Some(delivery) = next else { return Ok(()) };
         let context = context(Some(delivery.watch()), delivery.attempt(), timeout);
         let span = tracing::debug_span!("attempt", position = %delivery.origin().position(), attempt = context.attempt);
         // A span that nobody asked for is not entered: that would cost as much as the rest of this loop.
-        if span.is_disabled() {
-            attempt(&slot, receiver.shared(), handler, delivery, context).await;
+        done = if span.is_disabled() {
+            attempt(&mut slot, receiver.shared(), handler, delivery, context).await
         } else {
-            attempt(&slot, receiver.shared(), handler, delivery, context).instrument(span).await;
-        }
+            attempt(&mut slot, receiver.shared(), handler, delivery, context).instrument(span).await
+        };
     }
-    Ok(())
 }
 
 async fn work_batches<H, F>(receiver: Receiver, max: usize, handler: &H, timeout: Option<Duration>) -> Result<()>
@@ -243,11 +260,14 @@ where
     H: Fn(Batch, Context) -> F,
     F: Future<Output = Result<(), Failure>>,
 {
-    let slot = Slot::new();
+    let mut slot = Slot::new();
     while let Some(batch) = receiver.recv_batch(max).await? {
         let context = context(batch.watch(), batch.attempt(), timeout);
         let span = tracing::debug_span!("batch", messages = batch.len(), attempt = context.attempt);
-        attempt(&slot, receiver.shared(), handler, batch, context).instrument(span).await;
+        let done = attempt(&mut slot, receiver.shared(), handler, batch, context).instrument(span).await;
+        if let Some((parts, outcome)) = done {
+            parts.settle(receiver.shared(), outcome);
+        }
     }
     Ok(())
 }
@@ -257,8 +277,18 @@ fn context(watch: Option<strait_core::Watch>, attempt: u32, timeout: Option<Dura
     Context { watch, attempt, deadline: timeout.map(after) }
 }
 
-/// Lends `lent` to the handler, calls it until it ends, panics or is out of time, and ends the attempts as it did.
-async fn attempt<D, H, F>(slot: &Arc<Slot<D::Parts>>, shared: &Shared, handler: &H, lent: D, context: Context)
+/// What came back of a loan, and how its handler ended.
+pub(crate) type Done<P> = (P, Result<(), Failure>);
+
+/// Lends `lent` to the handler, and calls it until it ends, panics or is out of time. Returns what came back, to be ended
+/// as the handler did; nothing if the handler gave a verdict of its own, or keeps what it was lent.
+async fn attempt<D, H, F>(
+    slot: &mut Slot<D::Parts>,
+    shared: &Shared,
+    handler: &H,
+    lent: D,
+    context: Context,
+) -> Option<Done<D::Parts>>
 where
     D: Lend,
     H: Fn(D, Context) -> F,
@@ -266,26 +296,55 @@ where
 {
     let deadline = context.deadline;
     let (lent, loan) = slot.lend(lent, shared);
-    // The handler is dropped in here too: what it panics with then is caught like all the rest, and it has given back what
-    // it was lent before the loan ends.
+    let outcome = {
+        let mut running = pin!(Some(async { handler(lent, context).await }));
+        // Most handlers of a fast service end at once: they are polled and dropped under one guard, and without a timer.
+        let first = poll_fn(|task| {
+            let guarded = catch_unwind(AssertUnwindSafe(|| {
+                let polled = running.as_mut().as_pin_mut().map_or(Poll::Pending, |running| running.poll(task));
+                if polled.is_ready() {
+                    running.set(None);
+                }
+                polled
+            }));
+            Poll::Ready(guarded)
+        });
+        let ended = match first.await {
+            Ok(Poll::Ready(outcome)) => Ok(outcome),
+            Ok(Poll::Pending) => finish(running.as_mut(), deadline).await,
+            Err(panic) => Err(panic),
+        };
+        ended.unwrap_or_else(|_| {
+            let _ = catch_unwind(AssertUnwindSafe(|| running.set(None)));
+            panicked(shared)
+        })
+    }; // the handler is dropped by now, and has given back what it was lent
+    Some((loan.end()?, outcome))
+}
+
+/// Waits for a handler, until its deadline, and drops it. What it panics with then is caught too.
+async fn finish<F>(mut running: Pin<&mut Option<F>>, deadline: Option<Instant>) -> thread::Result<Result<(), Failure>>
+where
+    F: Future<Output = Result<(), Failure>>,
+{
     let guarded = AssertUnwindSafe(async {
-        let mut running = pin!(async { handler(lent, context).await });
-        // Most handlers of a fast service end at once: no timer for them.
-        match poll_fn(|task| Poll::Ready(running.as_mut().poll(task))).await {
-            Poll::Ready(outcome) => Some(outcome),
-            Poll::Pending => match deadline {
-                None => Some(running.await),
-                Some(deadline) => timeout_at(deadline, running).await.ok(),
-            },
-        }
+        let Some(handler) = running.as_mut().as_pin_mut() else {
+            return Err(Failure::retry("the handler was dropped before it ended"));
+        };
+        let outcome = match deadline {
+            None => handler.await,
+            Some(deadline) => timeout_at(deadline, handler)
+                .await
+                .unwrap_or_else(|_| Err(Failure::retry("the handler took longer than its time-out"))),
+        };
+        running.set(None);
+        outcome
     });
-    let outcome = match guarded.catch_unwind().await {
-        Ok(Some(outcome)) => outcome,
-        Ok(None) => Err(Failure::retry("the handler took longer than its time-out")),
-        Err(_) => {
-            tracing::error!(receiver = %shared.name, "a handler panicked, or did so while it was cancelled");
-            Err(Failure::retry("the handler panicked"))
-        }
-    };
-    loan.end(outcome);
+    guarded.catch_unwind().await
+}
+
+#[cold]
+fn panicked(shared: &Shared) -> Result<(), Failure> {
+    tracing::error!(receiver = %shared.name, "a handler panicked, or did so while it was cancelled");
+    Err(Failure::retry("the handler panicked"))
 }

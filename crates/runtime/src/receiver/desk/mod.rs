@@ -70,6 +70,8 @@ pub(super) struct Desk {
     ends: Option<(Moment, time::Instant)>,
     /// How many tasks wait for something to be ready.
     pub(super) waiting: usize,
+    /// How many of them were told that something is, and did not come yet, at most.
+    pub(super) told: usize,
     /// Whether the driver sleeps and would settle at once.
     pub(super) idle: bool,
     phase: Phase,
@@ -114,6 +116,7 @@ impl Desk {
             spare: Vec::new(),
             ends: None,
             waiting: 0,
+            told: 0,
             idle: false,
             phase: Phase::Open,
             partitioned: false,
@@ -176,10 +179,10 @@ impl Desk {
         self.settings.meter.observe(Measure::Received(batch.len()));
         self.partitioned |= batch.first().is_some_and(|received| received.claim.partition().is_some());
         let ordered = self.settings.ordering == Ordering::Key && !planted!("no-lanes");
+        let postponed = self.knows_postponed();
         let mut batch = batch.into_iter();
         while batch.len() > 0 {
             let mut item = self.spare.pop().unwrap_or_default();
-        let postponed = self.knows_postponed();
             item.fill(&mut batch);
             let early = if postponed { self.comes_again(&mut item) } else { None };
             let key = if ordered { item.received().message.key.clone() } else { None };
@@ -297,6 +300,18 @@ impl Desk {
         }
         self.over.push(item);
         mem::take(&mut self.idle)
+    }
+
+    /// Takes back a message whose attempt ended so. Returns whether the driver should know.
+    #[inline]
+    pub(super) fn end_attempt(&mut self, item: Box<Item>, outcome: Result<(), Failure>) -> bool {
+        match outcome {
+            Ok(()) => self.ack(item),
+            Err(failure) => {
+                self.fail(item, failure);
+                true
+            }
+        }
     }
 
     /// Takes back a message whose attempt failed. The driver should know. Returns whether it is still held here, in its
