@@ -21,15 +21,19 @@ FEW, MANY = 10_240, 40_960
 GOALS = {
     "stored-log": 850,
     "stored-queue": 1100,
-    "stored-log-keyed": 1150,
+    "stored-log-keyed": 1100,
     "stored-queue-keyed": 1400,
-    "stored-log-pool": 1000,
-    "stored-queue-pool": 1250,
+    "stored-log-pool": 1080,
+    "stored-queue-pool": 1350,
+    "log": 1050,
+    "queue": 1480,
 }
 CASES = [
     "mpsc", "mpsc-many", "kanal", "omniqueue", "ruststream", "stored-ruststream", "stored-ruststream-pool",
-    "stored-log", "stored-log-keyed", "stored-log-batch", "stored-log-keyed-batch", "stored-log-pool",
-    "stored-queue", "stored-queue-keyed", "stored-queue-batch", "stored-queue-keyed-batch", "stored-queue-pool",
+    "stored-log", "stored-log-keyed", "stored-log-unique", "stored-log-batch", "stored-log-keyed-batch",
+    "stored-log-pool",
+    "stored-queue", "stored-queue-keyed", "stored-queue-unique", "stored-queue-batch", "stored-queue-keyed-batch",
+    "stored-queue-pool",
     "log", "queue", "e2e-log", "e2e-log-keyed", "e2e-queue", "e2e-queue-keyed",
 ]
 ONE = os.path.join(os.environ.get("CARGO_TARGET_DIR", "target"), "release", "one")

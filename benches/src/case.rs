@@ -16,10 +16,21 @@ pub struct Strait {
     pub way: Way,
     /// Into what.
     pub shape: Shape,
-    /// Whether they have one of 1,000 keys, and are processed in their order.
-    pub keyed: bool,
+    /// Their keys. Where they have any, they are processed in their order.
+    pub keys: Keys,
     /// How they are taken out.
     pub taking: Taking,
+}
+
+/// Which keys messages have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keys {
+    /// None.
+    None,
+    /// One of 1,000.
+    Thousand,
+    /// Each its own.
+    Unique,
 }
 
 /// How messages get in.
@@ -93,20 +104,24 @@ impl fmt::Display for Case {
             Self::Peer(peer) => {
                 f.pad(Peer::NAMES.iter().find(|(_, other)| other == peer).map_or("?", |(name, _)| name))
             }
-            Self::Strait(Strait { way, shape, keyed, taking }) => {
+            Self::Strait(Strait { way, shape, keys, taking }) => {
                 let way = match way {
                     Way::Stored => "stored-",
                     Way::Direct => "",
                     Way::EndToEnd => "e2e-",
                 };
                 let shape = if *shape == Shape::Log { "log" } else { "queue" };
-                let keyed = if *keyed { "-keyed" } else { "" };
+                let keys = match keys {
+                    Keys::None => "",
+                    Keys::Thousand => "-keyed",
+                    Keys::Unique => "-unique",
+                };
                 let taking = match taking {
                     Taking::One => "",
                     Taking::Batch => "-batch",
                     Taking::Pool => "-pool",
                 };
-                f.pad(&format!("{way}{shape}{keyed}{taking}"))
+                f.pad(&format!("{way}{shape}{keys}{taking}"))
             }
         }
     }
@@ -119,14 +134,15 @@ impl FromStr for Case {
         if let Some((_, peer)) = Peer::NAMES.iter().find(|(other, _)| *other == name) {
             return Ok(Self::Peer(*peer));
         }
-        let mut case = Strait { way: Way::Direct, shape: Shape::Log, keyed: false, taking: Taking::One };
+        let mut case = Strait { way: Way::Direct, shape: Shape::Log, keys: Keys::None, taking: Taking::One };
         for part in name.split('-') {
             match part {
                 "stored" => case.way = Way::Stored,
                 "e2e" => case.way = Way::EndToEnd,
                 "log" => case.shape = Shape::Log,
                 "queue" => case.shape = Shape::Queue,
-                "keyed" => case.keyed = true,
+                "keyed" => case.keys = Keys::Thousand,
+                "unique" => case.keys = Keys::Unique,
                 "batch" => case.taking = Taking::Batch,
                 "pool" => case.taking = Taking::Pool,
                 _ => return Err(format!("{name}: there is no such case")),

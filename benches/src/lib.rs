@@ -10,7 +10,7 @@ mod peers;
 mod strait;
 mod stream;
 
-pub use case::{Case, Peer, Shape, Strait, Taking, Way};
+pub use case::{Case, Keys, Peer, Shape, Strait, Taking, Way};
 pub use clock::Clock;
 
 use std::sync::Arc;

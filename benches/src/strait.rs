@@ -6,7 +6,7 @@ use strait_memory::{LogOptions, MemoryLog, MemoryQueue, QueueOptions};
 use strait_runtime::{DeadLetter, Pending, Receiver, ReceiverSettings, Sender, SenderSettings, Worker};
 
 use crate::{
-    Clock, Shape, Strait, Taking, Way,
+    Clock, Keys, Shape, Strait, Taking, Way,
     clock::{CHUNK, UNREAD},
     payload,
 };
@@ -17,7 +17,7 @@ const STORED: usize = 60_000;
 
 pub(crate) async fn run(case: Strait, clock: Arc<Clock>) {
     let (producer, consumer) = open(case.shape);
-    let messages = messages(case.keyed);
+    let messages = messages(case.keys);
     match case.way {
         Way::Stored => {
             assert!(clock.messages + 2 * UNREAD < STORED, "at most {} messages", STORED - 2 * UNREAD);
@@ -76,12 +76,16 @@ fn open(shape: Shape) -> (Arc<dyn Producer>, Arc<dyn Consumer>) {
     }
 }
 
-fn messages(keyed: bool) -> impl Fn(usize) -> Message + Send + Sync {
-    let keys: Vec<Key> =
-        (0..1000).map(|n| Key::new(&format!("customer-{n}")).expect("neither empty nor long")).collect();
+fn messages(which: Keys) -> impl Fn(usize) -> Message + Send + Sync {
+    let key = |n: usize| Key::new(&format!("customer-{n}")).expect("neither empty nor long");
+    let keys: Vec<Key> = (0..1000).map(key).collect();
     move |n| {
         let message = Message::new(payload());
-        if keyed { message.with_key(keys[n % 1000].clone()) } else { message }
+        match which {
+            Keys::None => message,
+            Keys::Thousand => message.with_key(keys[n % 1000].clone()),
+            Keys::Unique => message.with_key(key(n)),
+        }
     }
 }
 
@@ -95,7 +99,7 @@ async fn receive(case: Strait, consumer: Arc<dyn Consumer>, clock: Arc<Clock>) {
     let in_flight = if case.taking == Taking::Pool { 4 } else { 256 };
     let mut settings = ReceiverSettings::new(DeadLetter::Block).in_flight(in_flight);
     settings.prefetch = Some(settings.buffer); // nobody else is to have a share
-    if case.keyed {
+    if case.keys != Keys::None {
         settings = settings.in_order();
     }
     let receiver = Receiver::new(consumer, settings).expect("memory keeps order by key");

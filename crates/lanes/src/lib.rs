@@ -2,42 +2,69 @@
 //!
 //! The receiver keeps the messages of a key in order with it, the sender its batches, and the memory queue its message
 //! groups. A key is hashed once and all lanes share one table, so that neither a thing nor a lane allocates once the
-//! table has grown to what is in hand at the same time.
+//! table has grown to what is in hand at the same time. A bounded number of lanes stays when it is empty.
 
-use std::hash::{BuildHasher as _, Hash};
+use std::{
+    collections::VecDeque,
+    hash::{BuildHasher as _, Hash},
+};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+
+/// How many empty lanes may be kept for keys that come again, in any case: as many as a receiver holds messages by itself, and
+/// a mebibyte of the longest keys.
+const WARM: usize = 1024;
 
 /// A number of things, each without a key or in the lane of one.
 ///
 /// The name of a place is used again after [`remove`](Self::remove), so a stale one names something else.
 #[derive(Debug)]
 pub struct Lanes<K, T> {
-    places: Vec<Place<K, T>>,
+    places: Vec<Place<T>>,
     free: Vec<u32>,
-    /// The last place of each lane.
-    last: HashTable<u32>,
+    /// The lanes by number.
+    known: Vec<Lane<K>>,
+    /// Lanes without a key, to be used again.
+    spare: Vec<u32>,
+    /// The lanes by key, with those that are empty: most keys come again, and to forget a lane costs as much as to find it.
+    by_key: HashTable<u32>,
+    /// The same, in the order in which they were opened or last looked at.
+    opened: VecDeque<u32>,
+    /// How many of them are empty.
+    empty: usize,
     hasher: DefaultHashBuilder,
 }
 
 #[derive(Debug)]
-struct Place<K, T> {
+struct Place<T> {
     /// `None` while the place is free.
     value: Option<T>,
-    lane: Option<Lane<K>>,
-}
-
-#[derive(Debug)]
-struct Lane<K> {
-    key: K,
-    hash: u64,
+    lane: Option<u32>,
     previous: Option<u32>,
     next: Option<u32>,
 }
 
+#[derive(Debug)]
+struct Lane<K> {
+    /// `None` while it is spare.
+    key: Option<K>,
+    hash: u64,
+    /// The last place, unless it is empty.
+    last: Option<u32>,
+}
+
 impl<K, T> Default for Lanes<K, T> {
     fn default() -> Self {
-        Self { places: Vec::new(), free: Vec::new(), last: HashTable::new(), hasher: DefaultHashBuilder::default() }
+        Self {
+            places: Vec::new(),
+            free: Vec::new(),
+            known: Vec::new(),
+            spare: Vec::new(),
+            by_key: HashTable::new(),
+            opened: VecDeque::new(),
+            empty: 0,
+            hasher: DefaultHashBuilder::default(),
+        }
     }
 }
 
@@ -58,26 +85,52 @@ impl<K: Eq + Hash, T> Lanes<K, T> {
     ///
     /// At 2^32 things in hand.
     pub fn push(&mut self, key: Option<K>, value: T) -> (u32, bool) {
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.places.push(Place { value: None, lane: None });
+        let id = if let Some(id) = self.free.pop() {
+            let free = &mut self.places[id as usize].value;
+            // So that there is nothing to drop, and the value is moved once: it may be large.
+            assert!(free.is_none(), "a free place holds nothing");
+            *free = Some(value);
+            id
+        } else {
+            self.places.push(Place { value: Some(value), lane: None, previous: None, next: None });
             u32::try_from(self.places.len() - 1).expect("fewer than 2^32 in hand")
-        });
-        self.places[id as usize].value = Some(value);
+        };
         (id, key.is_none_or(|key| self.line_up(key, id)))
     }
 
     fn line_up(&mut self, key: K, id: u32) -> bool {
         let hash = self.hasher.hash_one(&key);
-        let places = &mut self.places;
-        let found = self.last.find_mut(hash, |last| lane(places, *last).key == key);
-        let previous = found.map(|last| std::mem::replace(last, id));
-        places[id as usize].lane = Some(Lane { key, hash, previous, next: None });
-        if let Some(last) = previous {
-            lane_mut(places, last).next = Some(id);
-        } else {
-            self.last.insert_unique(hash, id, |last| lane(places, *last).hash);
+        let lanes = &self.known;
+        let found = self.by_key.find(hash, |number| lanes[*number as usize].key.as_ref() == Some(&key));
+        let number = match found {
+            Some(number) => *number,
+            None => self.open(key, hash),
+        };
+        let previous = self.known[number as usize].last.replace(id);
+        match previous {
+            Some(previous) => self.places[previous as usize].next = Some(id),
+            None => self.empty -= 1,
         }
+        let place = &mut self.places[id as usize];
+        (place.lane, place.previous) = (Some(number), previous);
         previous.is_none()
+    }
+
+    /// A lane for a key that has none. It is empty.
+    fn open(&mut self, key: K, hash: u64) -> u32 {
+        let lane = Lane { key: Some(key), hash, last: None };
+        let number = if let Some(number) = self.spare.pop() {
+            self.known[number as usize] = lane;
+            number
+        } else {
+            self.known.push(lane);
+            u32::try_from(self.known.len() - 1).expect("fewer than 2^32 lanes")
+        };
+        let lanes = &self.known;
+        self.by_key.insert_unique(hash, number, |number| lanes[*number as usize].hash);
+        self.opened.push_back(number);
+        self.empty += 1;
+        number
     }
 
     /// Removes a thing. If it was the first of its lane, returns the one that is first now.
@@ -85,22 +138,41 @@ impl<K: Eq + Hash, T> Lanes<K, T> {
         let place = self.places.get_mut(id as usize).filter(|place| place.value.is_some())?;
         place.value = None; // dropped where it is: it may be large
         self.free.push(id);
-        let Lane { hash, previous, next, .. } = place.lane.take()?;
+        let number = place.lane.take()?;
+        let (previous, next) = (place.previous.take(), place.next.take());
         if let Some(previous) = previous {
-            lane_mut(&mut self.places, previous).next = next;
+            self.places[previous as usize].next = next;
         }
-        match next {
-            Some(next) => lane_mut(&mut self.places, next).previous = previous,
-            None => {
-                if let Ok(mut last) = self.last.find_entry(hash, |last| *last == id) {
-                    match previous {
-                        Some(previous) => *last.get_mut() = previous,
-                        None => drop(last.remove()),
-                    }
-                }
+        if let Some(next) = next {
+            self.places[next as usize].previous = previous;
+        } else {
+            self.known[number as usize].last = previous;
+            if previous.is_none() {
+                self.empty += 1;
+                self.forget_some();
             }
         }
         if previous.is_none() { next } else { None }
+    }
+
+    /// Forgets the keys of empty lanes that were opened long ago, while there are too many. Of lanes a quarter may be empty
+    /// in any case, so that it looks at four for each that it forgets, however many are in use.
+    #[inline]
+    fn forget_some(&mut self) {
+        while self.empty > WARM && self.empty > self.by_key.len() / 4 {
+            let Some(number) = self.opened.pop_front() else { return };
+            let lane = &mut self.known[number as usize];
+            if lane.last.is_some() {
+                self.opened.push_back(number);
+                continue;
+            }
+            lane.key = None;
+            if let Ok(found) = self.by_key.find_entry(lane.hash, |other| *other == number) {
+                found.remove();
+            }
+            self.spare.push(number);
+            self.empty -= 1;
+        }
     }
 
     /// The thing named `id`.
@@ -115,22 +187,23 @@ impl<K: Eq + Hash, T> Lanes<K, T> {
 
     /// The key of the lane that `id` is in, if it has one.
     pub fn key(&self, id: u32) -> Option<&K> {
-        self.places.get(id as usize)?.lane.as_ref().map(|lane| &lane.key)
+        let number = self.places.get(id as usize)?.lane?;
+        self.known[number as usize].key.as_ref()
     }
 
     /// The one behind `id` in its lane.
     pub fn next(&self, id: u32) -> Option<u32> {
-        self.places.get(id as usize)?.lane.as_ref()?.next
+        self.places.get(id as usize)?.next
     }
 
     /// The one before `id` in its lane.
     pub fn previous(&self, id: u32) -> Option<u32> {
-        self.places.get(id as usize)?.lane.as_ref()?.previous
+        self.places.get(id as usize)?.previous
     }
 
     /// Whether nothing is before `id` in its lane.
     pub fn is_first(&self, id: u32) -> bool {
-        self.places.get(id as usize).and_then(|place| place.lane.as_ref()).is_none_or(|lane| lane.previous.is_none())
+        self.previous(id).is_none()
     }
 
     /// Everything, in no order.
@@ -138,18 +211,10 @@ impl<K: Eq + Hash, T> Lanes<K, T> {
         (0..).zip(&self.places).filter_map(|(id, place)| Some((id, place.value.as_ref()?)))
     }
 
-    /// Gives back the memory that more things in hand than now have left behind.
+    /// Gives back the memory that more things in hand than now have left behind, with the lanes that are empty.
     pub fn shrink(&mut self) {
         if self.is_empty() {
-            (self.places, self.free, self.last) = (Vec::new(), Vec::new(), HashTable::new());
+            *self = Self { hasher: self.hasher.clone(), ..Self::default() };
         }
     }
-}
-
-fn lane<K, T>(places: &[Place<K, T>], id: u32) -> &Lane<K> {
-    places[id as usize].lane.as_ref().expect("the table and the links hold lanes only")
-}
-
-fn lane_mut<K, T>(places: &mut [Place<K, T>], id: u32) -> &mut Lane<K> {
-    places[id as usize].lane.as_mut().expect("the table and the links hold lanes only")
 }

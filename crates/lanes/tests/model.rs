@@ -1,5 +1,7 @@
 //! Lanes against a naive model: a list of (name, key, value) in order of arrival.
 
+use std::{collections::VecDeque, sync::Arc};
+
 use proptest::prelude::*;
 use strait_lanes::Lanes;
 
@@ -70,4 +72,34 @@ fn memory_is_given_back_once_all_have_left() {
     lanes.shrink();
     assert!(lanes.is_empty() && lanes.get(0).is_none());
     assert_eq!(lanes.push(Some(7), ()), (0, true));
+}
+
+#[test]
+fn keys_that_do_not_come_again_are_forgotten_and_those_in_hand_are_not() {
+    const KEYS: u32 = 1_000_000;
+    let key = |number: u32| Arc::new(number);
+    let mut lanes = Lanes::<Arc<u32>, ()>::default();
+    let held: Vec<_> = (0..10).map(|number| lanes.push(Some(key(number)), ()).0).collect();
+    let mut seen = VecDeque::new();
+    let mut most = 0;
+    for number in 10..KEYS {
+        let new = key(number);
+        seen.push_back(Arc::downgrade(&new));
+        let (id, first) = lanes.push(Some(Arc::clone(&new)), ());
+        let (behind, second) = lanes.push(Some(new), ());
+        assert!(first && !second);
+        assert_eq!(lanes.remove(id), Some(behind));
+        assert_eq!(lanes.remove(behind), None);
+        let (last, first) = lanes.push(Some(key(number % 10)), ());
+        assert!(!first && lanes.previous(last) == Some(held[number as usize % 10]), "its lane was forgotten");
+        assert_eq!(lanes.remove(last), None);
+        if seen.len() > 5000 {
+            assert_eq!(seen.pop_front().unwrap().strong_count(), 0, "a key is kept for ever");
+        }
+        if number % 10_000 == 0 {
+            most = most.max(seen.iter().filter(|key| key.strong_count() > 0).count());
+        }
+    }
+    assert!(most <= 1024, "{most} keys are kept");
+    assert_eq!(lanes.len(), 10);
 }
