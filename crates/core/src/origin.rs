@@ -1,7 +1,7 @@
 use std::{fmt, sync::Arc, time::SystemTime};
 
 /// A provider's name for a message: a sequence number, an offset, a message id. Only the provider that made it can
-/// compare or interpret it.
+/// interpret it. Positions of a log that progress is stored as have one order: `strait_kit::compare`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Position {
     /// A number, on providers that count.

@@ -13,6 +13,7 @@ pub mod fuzzing;
 mod guard;
 mod ledger;
 mod log;
+mod order;
 mod queue;
 mod rows;
 
@@ -21,5 +22,6 @@ pub use log::{
     Change, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Progress, Quarantine, Reader, Record, Renew,
     Start, Static, Suspect, Trimmed,
 };
+pub use order::compare;
 pub use queue::{LeaseTerms, Leased, Pause, Queue, QueueConsumer, QueueSettings};
 pub use rows::{Expect, Put, Row, RowStore, Version};

@@ -271,6 +271,36 @@ async fn what_ended_by_its_own_clock_is_gained_anew() {
     assert!(time::timeout(Duration::from_secs(30), gained()).await.is_err());
 }
 
+#[tokio::test(start_paused = true)]
+async fn progress_never_moves_back_whatever_its_form() {
+    let rows: Arc<dyn RowStore> = Arc::new(Rows::default());
+    let coordinator = Coordinator::start_here(rows, Arc::new(Records), CoordinatorSettings::default()).unwrap();
+    let mut epochs = BTreeMap::new();
+    while epochs.len() < 4 {
+        if let Some(Change::Gained { partition, epoch, .. }) = coordinator.next().await.unwrap() {
+            epochs.insert(partition, epoch);
+        }
+    }
+    let commit = async |partition: &str, position: Position| {
+        let progress = strait_kit::Progress { partition: partition.into(), epoch: epochs[partition], position };
+        coordinator.commit(&progress).await
+    };
+    for (position, back) in
+        [("9.3", false), ("9.20", false), ("9.3", true), ("9", false), ("9.20", true), ("10.0", false), ("9", true)]
+    {
+        let outcome = commit("p2", position.into()).await;
+        assert_eq!(outcome.is_err(), back, "{position}: {outcome:?}");
+        assert!(outcome.err().is_none_or(|error| error.kind() == strait_core::ErrorKind::Invalid));
+    }
+    for position in [Position::from("oldest"), Position::Number(11)] {
+        let error = commit("p2", position.clone()).await.unwrap_err();
+        assert!(error.to_string().contains("\"p2\"") && error.to_string().contains(&position.to_string()), "{error}");
+    }
+    assert!(commit("p3", "LATEST".into()).await.is_err(), "also where nothing is stored yet");
+    assert!(commit("p3", 7.into()).await.is_ok());
+    assert!(commit("p3", 6.into()).await.is_err());
+}
+
 #[tokio::test]
 async fn handlers_that_block_their_threads_cost_no_heartbeat() {
     let (beats, heard) = mpsc::channel();

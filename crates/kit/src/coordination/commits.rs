@@ -8,7 +8,7 @@ use super::{
     partitions::State,
     rows::{Name, Nonce, PartRow, Place, SuspectRow, Unreadable, decode, encode, part_key},
 };
-use crate::{Expect, Partition, Progress, Put, Row, Suspect, Version};
+use crate::{Expect, Partition, Progress, Put, Row, Suspect, Version, compare, order};
 
 /// A partition that is ours, from its take to its end, and the one write of its row that may be under way.
 #[derive(Debug)]
@@ -136,6 +136,19 @@ impl Tenure {
     }
 }
 
+/// Checks that what is settled is not behind what is stored.
+fn never_back(partition: &Name, stored: Option<&Place>, settled: &Position) -> Result<(), Error> {
+    let wrong = |error: Error| Error::new(error.kind(), format!("partition {partition:?}: {error}"));
+    order::check(settled).map_err(wrong)?;
+    if let Some(stored) = stored
+        && compare(settled, &stored.into()).map_err(wrong)?.is_lt()
+    {
+        let text = format!("partition {partition:?} has come further than {settled}");
+        return Err(Error::new(ErrorKind::Invalid, text));
+    }
+    Ok(())
+}
+
 impl Machine {
     pub(super) fn tenure(&mut self, partition: &str, epoch: u64) -> Option<&mut Tenure> {
         self.parts.get_mut(partition)?.tenure().filter(|tenure| tenure.epoch == epoch)
@@ -181,14 +194,9 @@ impl Machine {
         };
         let checkpoint = settled.map(Place::from).or_else(|| newest.checkpoint.clone());
         // Only progress is past what is suspected.
-        let suspect = suspect.or_else(|| newest.suspect.filter(|_| checkpoint == newest.checkpoint));
-        if let (Some(Place::Number(newest)), Some(Place::Number(place))) = (newest.checkpoint, &checkpoint)
-            && *place < newest
-        {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!("partition {partition:?} has come further than {place}"),
-            ));
+        let suspect = suspect.or_else(|| newest.suspect.clone().filter(|_| checkpoint == newest.checkpoint));
+        if let Some(settled) = settled {
+            never_back(partition, newest.checkpoint.as_ref(), settled)?;
         }
         tenure.commits.push((ticket, Mark { checkpoint, suspect }));
         Ok(())

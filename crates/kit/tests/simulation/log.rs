@@ -5,6 +5,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use serde_json::Value;
 use strait_core::Position;
 use strait_kit::{Partition, Start};
 
@@ -31,6 +32,24 @@ pub(crate) struct Shard {
 pub(crate) struct SimLog {
     pub(crate) shards: Vec<Shard>,
     next: u64,
+    /// Whether its positions are texts.
+    texts: bool,
+}
+
+/// How many records of a log with texts for positions have one sequence number. The last of them has nothing beside it.
+const AGGREGATE: u64 = 12;
+
+/// What is behind each of those, so that they fit in no integer.
+const ZEROS: &str = "00000000000000000000000000000000000000000000000000";
+
+/// The number of a record, from its position as it is stored.
+pub(crate) fn record(position: &Value) -> Option<u64> {
+    let Some(text) = position.as_str() else { return position.as_u64() };
+    let (sequence, sub) = text
+        .split_once('.')
+        .map_or((text, AGGREGATE - 1), |(sequence, sub)| (sequence, sub.parse().expect("positions are made so")));
+    let sequence: u64 = sequence.strip_suffix(ZEROS)?.parse().ok()?;
+    Some((sequence - 1) * AGGREGATE + sub)
 }
 
 /// The time of the provider's clock.
@@ -47,8 +66,8 @@ pub(crate) fn number(name: &str) -> usize {
 }
 
 impl SimLog {
-    pub(crate) fn new(count: u32) -> Self {
-        let mut log = Self::default();
+    pub(crate) fn new(count: u32, texts: bool) -> Self {
+        let mut log = Self { texts, ..Self::default() };
         for index in 0..count {
             let edge = |index: u32| SLOTS * index / count;
             log.open((edge(index), edge(index + 1)), Vec::new());
@@ -70,6 +89,17 @@ impl SimLog {
         self.next += 1;
         self.shards[index].records.push((self.next, key, time));
         (index, self.next)
+    }
+
+    /// The position of a record.
+    pub(crate) fn position(&self, record: u64) -> Position {
+        let (sequence, sub) = (record / AGGREGATE + 1, record % AGGREGATE);
+        let text = match sub + 1 {
+            _ if !self.texts => return Position::Number(record),
+            AGGREGATE => format!("{sequence}{ZEROS}"),
+            _ => format!("{sequence}{ZEROS}.{sub}"),
+        };
+        Position::from(text.as_str())
     }
 
     pub(crate) fn open_shards(&self) -> Vec<usize> {
@@ -117,7 +147,14 @@ impl SimLog {
         let records = &self.shards[shard].records;
         match start {
             Start::At(time) => records.partition_point(|(_, _, stored)| wall(*stored) < *time),
-            Start::After(Position::Number(last)) => records.partition_point(|(position, ..)| position <= last),
+            Start::After(last) => {
+                let last = match last {
+                    Position::Number(last) => Value::from(*last),
+                    Position::Text(last) => Value::from(&**last),
+                };
+                let last = record(&last).expect("positions are made so");
+                records.partition_point(|(position, ..)| *position <= last)
+            }
             _ => 0,
         }
     }

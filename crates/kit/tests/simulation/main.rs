@@ -90,6 +90,7 @@ const LEAST: &[(&str, u64)] = &[
     ("stale list", 200),
     ("storm", 30),
     ("throttled", 100),
+    ("told late", 50),
     ("wall clock jumped", 10),
     ("write landed late", 50),
 ];

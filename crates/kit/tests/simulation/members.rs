@@ -6,7 +6,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use strait_core::{ErrorKind, Position, Result};
+use strait_core::{ErrorKind, Result};
 use strait_kit::{
     Change, Progress, Suspect,
     coordination::{CoordinatorSettings, Event, Machine, Now, Output},
@@ -217,8 +217,8 @@ impl World {
         process.tickets += 1;
         let ticket = process.tickets;
         isolation.naming = Some((ticket, settled));
-        let suspect = Suspect { position: Position::Number(*position), attempts: 1 };
-        let (partition, settled) = (name(partition), settled.map(Position::Number));
+        let suspect = Suspect { position: log.position(*position), attempts: 1 };
+        let (partition, settled) = (name(partition), settled.map(|settled| log.position(settled)));
         self.tell(pid, Event::Suspect { ticket, partition, epoch, settled, suspect });
     }
 
@@ -303,10 +303,17 @@ impl World {
         let Some(position) = tenure.progress() else { return };
         process.tickets += 1;
         tenure.committing = Some((position, process.tickets));
-        let progress =
-            Progress { partition: name(partition), epoch: tenure.epoch, position: Position::Number(position) };
-        let ticket = process.tickets;
-        self.tell(pid, Event::Commit { ticket, progress });
+        let (ticket, epoch, committed) = (process.tickets, tenure.epoch, tenure.committed);
+        let progress = |position| Progress { partition: name(partition), epoch, position };
+        let (position, late) = (self.log.position(position), committed.map(|late| self.log.position(late)));
+        self.tell(pid, Event::Commit { ticket, progress: progress(position) });
+        // What was stored before is told once more, by somebody who is late.
+        if let Some(late) = late.filter(|_| self.rng.f64() < 0.05)
+            && self.processes[pid].alive
+        {
+            self.fire("told late");
+            self.tell(pid, Event::Commit { ticket: 0, progress: progress(late) });
+        }
     }
 
     /// Releases what is drained, or out of time, and finishes what has come to its end.

@@ -32,6 +32,7 @@ pub(crate) const DEFECTS: &[(&str, u64, u64)] = &[
     ("revived", 0, 300),
     ("start-rewritten", 0, 100),
     ("take-unconditional", 0, 100),
+    ("text-positions-compared-as-bytes", 0, 100),
     ("unwanted-take-kept", 0, 1000),
     ("wall-clock-expiry", 0, 300),
 ];

@@ -95,7 +95,7 @@ impl World {
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let weather = Weather::new(&mut rng);
-        let log = SimLog::new(weather.partitions);
+        let log = SimLog::new(weather.partitions, seed % 4 == 3);
         let base = Instant::now() + Duration::from_secs(3600);
         Self {
             now: 0,

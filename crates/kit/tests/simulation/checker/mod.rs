@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::{
     engine::SPAN,
     history::{History, Pid, Time, What},
-    log::{name, number},
+    log::{name, number, record},
     world::{REST, SECOND},
 };
 
@@ -262,7 +262,7 @@ impl Checker {
         let tampered = part.tampered.is_some();
         let beside =
             part.running.iter().filter(|(other, other_epoch, _)| (*other, *other_epoch) == (pid, epoch)).count();
-        let named = part.row.as_ref().is_some_and(|row| row["suspect"]["at"].as_u64() == Some(position));
+        let named = part.row.as_ref().is_some_and(|row| record(&row["suspect"]["at"]) == Some(position));
         let Some(record) = part.records.get(&position) else {
             return self.wrong(format!("unexpected: {position} of {} was never appended", name(partition)));
         };

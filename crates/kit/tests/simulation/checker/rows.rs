@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Checker, Record};
 use crate::{
     engine::SPAN,
-    log::{name, number},
+    log::{name, number, record},
     world::SECOND,
 };
 
@@ -128,7 +128,7 @@ impl Checker {
             }
         }
         let part = self.part(partition);
-        let (checkpoint, finished) = (row["checkpoint"].as_u64(), row["finished"] == Value::Bool(true));
+        let (checkpoint, finished) = (record(&row["checkpoint"]), row["finished"] == Value::Bool(true));
         let ahead = |position: &u64, record: &Record| {
             !record.settled
                 && !record.skipped
@@ -178,7 +178,7 @@ impl Checker {
         } else if new == old && by != before["owner"].as_str() {
             self.wrong(format!("stale: {by:?} writes {p}, which {} owns in this epoch", before["owner"]));
         }
-        if row["checkpoint"].as_u64() < before["checkpoint"].as_u64() {
+        if record(&row["checkpoint"]) < record(&before["checkpoint"]) {
             self.wrong(format!("regress: {p} goes back from {} to {}", before["checkpoint"], row["checkpoint"]));
         }
         if before["nonce"] == row["nonce"] {
@@ -202,7 +202,7 @@ impl Checker {
         let part = self.part(partition);
         let (Some(settled), tampered) = (part.clean.remove(&(pid, epoch)), part.tampered.is_some()) else { return };
         self.count("planned moves");
-        if row["checkpoint"].as_u64().unwrap_or(0) < settled && !tampered {
+        if record(&row["checkpoint"]).unwrap_or(0) < settled && !tampered {
             self.wrong(format!(
                 "a planned move of {} stores {}, and {settled} is settled",
                 name(partition),
