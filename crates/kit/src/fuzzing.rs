@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 pub use crate::coordination::fuzzing::rows;
 use crate::{
-    Change, Expect, Partition, Put, Row, Version,
+    Change, Expect, Identity, Partition, Put, Row, Version,
     coordination::{Call, CoordinatorSettings, Event, Machine, Now, Output, Reply},
 };
 
@@ -27,8 +27,8 @@ pub fn group(input: &[u8]) {
         incarnation += 1;
         Arc::from(format!("me-{incarnation}"))
     };
-    let mut machine =
-        Machine::new(CoordinatorSettings::default(), start, Box::new(names)).expect("they are the defaults");
+    let mut machine = Machine::new(CoordinatorSettings::default(), Some(Identity::new("log")), start, Box::new(names))
+        .expect("they are the defaults");
     let mut spoils = lines.take(64);
     let mut now = start;
     for second in 0..300 {
@@ -94,7 +94,7 @@ impl Store {
                 Output::Change(Change::Lost { partition, epoch }) => {
                     machine.handle(now, Event::Returned { partition, epoch });
                 }
-                Output::Change(_) | Output::Done { .. } | Output::Report(_) | Output::Left => {}
+                Output::Opened(_) | Output::Change(_) | Output::Done { .. } | Output::Report(_) | Output::Left => {}
             }
         }
         panic!("it asks for ever");

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use strait_core::{Budget, Consumer, Guarantees, Message, Ordering, Position, Received, Result};
 use strait_kit::{
-    Change, Expect, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Put, Reader, Record, Row, RowStore,
-    Start, Version,
+    Change, Expect, Identity, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Put, Reader, Record, Row,
+    RowStore, Start, Version,
     coordination::{Coordinator, CoordinatorSettings},
 };
 use tokio::time;
@@ -64,8 +64,10 @@ fn name(version: u64) -> Version {
 }
 
 /// Four partitions of twenty records each. The first two end, and become a fifth.
-#[derive(Debug)]
-struct Records;
+#[derive(Debug, Default)]
+struct Records {
+    identity: Option<Identity>,
+}
 
 const RECORDS: u64 = 20;
 
@@ -78,6 +80,10 @@ struct Read {
 impl Log for Records {
     fn guarantees(&self) -> Guarantees {
         Guarantees::new("test", "records").with_ordering(Ordering::Key)
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        self.identity.clone()
     }
 
     async fn partitions(&self) -> Result<Vec<Partition>> {
@@ -132,7 +138,7 @@ impl Reader for Read {
 
 fn consumer(rows: &Arc<Rows>) -> LogConsumer {
     let rows: Arc<dyn RowStore> = Arc::<Rows>::clone(rows);
-    let log: Arc<dyn Log> = Arc::new(Records);
+    let log: Arc<dyn Log> = Arc::new(Records::default());
     let ownership = Coordinator::start_here(rows, Arc::clone(&log), CoordinatorSettings::default()).expect("sound");
     LogConsumer::new(log, Arc::new(ownership), LogSettings::default())
 }
@@ -254,7 +260,8 @@ async fn what_lapsed_is_taken_back_as_soon_as_its_handlers_have_returned() {
 #[tokio::test(start_paused = true)]
 async fn what_ended_by_its_own_clock_is_gained_anew() {
     let rows: Arc<dyn RowStore> = Arc::new(Rows::default());
-    let coordinator = Coordinator::start_here(rows, Arc::new(Records), CoordinatorSettings::default()).unwrap();
+    let coordinator =
+        Coordinator::start_here(rows, Arc::new(Records::default()), CoordinatorSettings::default()).unwrap();
     let gained = async || loop {
         if let Some(Change::Gained { partition, epoch, .. }) = coordinator.next().await.unwrap()
             && &*partition == "p2"
@@ -271,10 +278,49 @@ async fn what_ended_by_its_own_clock_is_gained_anew() {
     assert!(time::timeout(Duration::from_secs(30), gained()).await.is_err());
 }
 
+fn made(made: &str) -> Arc<Records> {
+    Arc::new(Records { identity: Some(Identity::new("orders").with_made(made)) })
+}
+
+/// Joins for a while, and leaves.
+async fn visit(rows: &Arc<Rows>, log: Arc<Records>) -> Result<()> {
+    let coordinator = Coordinator::start_here(Arc::<Rows>::clone(rows), log, CoordinatorSettings::default())?;
+    let outcome = coordinator.opened().await;
+    time::sleep(Duration::from_secs(2)).await;
+    coordinator.close().await?;
+    while let Some(change) = coordinator.next().await? {
+        if let Change::Revoked { partition, epoch } = change {
+            coordinator.release(&partition, epoch).await?;
+        }
+    }
+    outcome
+}
+
+#[tokio::test(start_paused = true)]
+async fn rows_of_another_log_are_refused_and_left_as_they_are() {
+    let rows = Arc::new(Rows::default());
+    let stored = || rows.rows.lock().unwrap().clone();
+    visit(&rows, Arc::default()).await.unwrap();
+    assert!(!String::from_utf8_lossy(&stored().1["plan"].1).contains("orders"), "a log that cannot tell");
+    visit(&rows, made("2026-11-01")).await.unwrap();
+    assert!(String::from_utf8_lossy(&stored().1["plan"].1).contains("2026-11-01"), "the group takes it on");
+    let before = stored();
+    for other in [made("2026-11-02"), Arc::new(Records { identity: Some(Identity::new("bills")) })] {
+        let error = visit(&rows, other).await.unwrap_err();
+        assert_eq!(error.kind(), strait_core::ErrorKind::Config, "{error}");
+        assert!(error.to_string().contains("2026-11-01"), "{error}");
+        assert_eq!(stored(), before, "nothing is written");
+    }
+    visit(&rows, Arc::default()).await.unwrap();
+    visit(&rows, made("2026-11-01")).await.unwrap();
+    assert!(String::from_utf8_lossy(&stored().1["plan"].1).contains("2026-11-01"));
+}
+
 #[tokio::test(start_paused = true)]
 async fn progress_never_moves_back_whatever_its_form() {
     let rows: Arc<dyn RowStore> = Arc::new(Rows::default());
-    let coordinator = Coordinator::start_here(rows, Arc::new(Records), CoordinatorSettings::default()).unwrap();
+    let coordinator =
+        Coordinator::start_here(rows, Arc::new(Records::default()), CoordinatorSettings::default()).unwrap();
     let mut epochs = BTreeMap::new();
     while epochs.len() < 4 {
         if let Some(Change::Gained { partition, epoch, .. }) = coordinator.next().await.unwrap() {
@@ -306,7 +352,7 @@ async fn handlers_that_block_their_threads_cost_no_heartbeat() {
     let (beats, heard) = mpsc::channel();
     let rows: Arc<dyn RowStore> = Arc::new(Rows { beats: Some(beats), ..Rows::default() });
     let settings = CoordinatorSettings::with_expiry(Duration::from_secs(2)).unwrap();
-    let coordinator = Coordinator::start(rows, Arc::new(Records), settings).unwrap();
+    let coordinator = Coordinator::start(rows, Arc::new(Records::default()), settings).unwrap();
     let gained = async {
         loop {
             if let Some(Change::Gained { partition, epoch, .. }) = coordinator.next().await.unwrap()
@@ -331,6 +377,6 @@ async fn handlers_that_block_their_threads_cost_no_heartbeat() {
 async fn settings_that_contradict_each_other_are_refused() {
     let mut settings = CoordinatorSettings::default();
     settings.heartbeat = Duration::from_secs(5);
-    let error = Coordinator::start(Arc::new(Rows::default()), Arc::new(Records), settings).unwrap_err();
+    let error = Coordinator::start(Arc::new(Rows::default()), Arc::new(Records::default()), settings).unwrap_err();
     assert!(error.to_string().contains("`heartbeat`"), "{error}");
 }

@@ -101,7 +101,8 @@ impl Group {
     ///
     /// # Errors
     ///
-    /// As [`open`]; [`ErrorKind::Config`] names the field that cannot be used, or says that the names are too long;
+    /// As [`open`]; [`ErrorKind::Config`] names the field that cannot be used, or says that the names are too long, or that
+    /// the rows are those of another log: then they are as they were;
     /// [`ErrorKind::Unsupported`] if `start` is a position; [`ErrorKind::Other`] if no thread can be started.
     pub async fn join(&self, source: &str, log: Arc<dyn Log>) -> Result<Coordinator> {
         if let Err(reason) = check_name(&self.name) {
@@ -112,7 +113,9 @@ impl Group {
         open(&self.leases, &self.options).await?;
         // A connection is driven by the runtime that made it, and the first one was made here.
         let rows = Prefixed::new(reach(&self.leases, &self.options).await?, [source, &self.name])?;
-        Coordinator::start(Arc::new(rows), log, settings)
+        let member = Coordinator::start(Arc::new(rows), log, settings)?;
+        member.opened().await?;
+        Ok(member)
     }
 }
 

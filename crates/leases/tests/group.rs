@@ -132,6 +132,22 @@ async fn groups_that_share_a_store_are_kept_apart_and_go_on_where_they_were() {
 }
 
 #[tokio::test]
+async fn a_log_that_was_made_again_is_refused_by_the_group_of_the_one_before() {
+    let group = Group::new("billing", "memory:made-again");
+    let named = || MemoryLog::new(LogOptions::named("orders"));
+    let (log, again) = (named(), named());
+    log.create_group("billing", &Start::Earliest).unwrap();
+    assert!(log.producer().send(&[Message::new("1")]).await.iter().all(Result::is_ok));
+    let consumer = member(&log, &group).await;
+    assert_eq!(take(&consumer, 1).await, ["1"]);
+    consumer.close().await.unwrap();
+    let joined = group.join("orders", again.seen_by("billing", &Life::default())).await;
+    let error = joined.map(drop).unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && error.to_string().contains("`group`"), "{error}");
+    member(&log, &group).await.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn what_cannot_be_used_is_refused_by_its_field_when_it_is_joined() {
     let log = MemoryLog::new(LogOptions::named("orders"));
     let refused = async |change: &dyn Fn(&mut Group)| {

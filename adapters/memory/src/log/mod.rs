@@ -5,8 +5,11 @@ mod rebalance;
 mod store;
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -14,7 +17,7 @@ use strait_core::{
     Budget, Consumer, Error, ErrorKind, Guarantees, Limits, Message, Ordering, Position, Producer, Receipt, Result,
     planted,
 };
-use strait_kit::{Log, LogConsumer, LogSettings, Ownership, Page, Partition, Reader, Start};
+use strait_kit::{Identity, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Reader, Start};
 use tokio::{
     sync::{Notify, futures::Notified},
     time,
@@ -84,16 +87,24 @@ pub struct MemoryLog {
 #[derive(Debug)]
 struct Shared {
     options: LogOptions,
+    identity: Identity,
     store: Mutex<Store>,
     groups: Notify,
+}
+
+/// A log is another one whenever it is made: what was stored in one of the same name before is gone.
+fn identity(name: &Arc<str>) -> Identity {
+    static MADE: AtomicU64 = AtomicU64::new(0);
+    let since = wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Identity::new(Arc::clone(name)).with_made(format!("{}.{}", since.as_nanos(), MADE.fetch_add(1, Relaxed)))
 }
 
 impl MemoryLog {
     /// An empty log.
     pub fn new(mut options: LogOptions) -> Self {
         options.partitions = options.partitions.max(1);
-        let store = Mutex::new(Store::new(options.clone()));
-        Self { shared: Arc::new(Shared { options, store, groups: Notify::new() }) }
+        let (identity, store) = (identity(&options.name), Mutex::new(Store::new(options.clone())));
+        Self { shared: Arc::new(Shared { options, identity, store, groups: Notify::new() }) }
     }
 
     /// Sends to it.
@@ -284,6 +295,10 @@ impl Log for Seen {
             .with_ordering(Ordering::Key)
             .with_message_bytes(self.log.options().message_bytes)
             .with_fed_by(self.log.names())
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        Some(self.log.shared.identity.clone())
     }
 
     async fn partitions(&self) -> Result<Vec<Partition>> {

@@ -98,6 +98,9 @@ pub enum Output {
         /// What to do.
         call: Call,
     },
+    /// Whether the rows of the group are those of this log. Said once it is known; after an error, which is of kind
+    /// [`Config`](strait_core::ErrorKind::Config), it leaves the group, or has never joined it.
+    Opened(Result<()>),
     /// What is owned has changed.
     Change(Change),
     /// A request has ended.
@@ -155,6 +158,7 @@ pub enum Reply {
 /// What a call was for.
 #[derive(Clone, Debug)]
 pub(super) enum Purpose {
+    Admission,
     Beat(u64),
     BeatBack,
     Members,

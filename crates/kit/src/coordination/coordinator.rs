@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use strait_core::{Error, ErrorKind, Position, Result};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use super::{
     CoordinatorSettings,
@@ -44,6 +44,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     changed: Notify,
     renew: OnceLock<Renew>,
+    /// Whether the rows are those of the log, once that is known, or what is in the way of finding out.
+    opened: watch::Sender<Option<Result<()>>>,
 }
 
 #[derive(Debug, Default)]
@@ -85,17 +87,33 @@ impl Coordinator {
 
     fn new(rows: Arc<dyn RowStore>, log: Arc<dyn Log>, settings: CoordinatorSettings) -> Result<(Self, Driver)> {
         let (requests, receiver) = mpsc::channel(REQUESTS);
-        let shared =
-            Arc::new(Shared { settings, state: Mutex::default(), changed: Notify::new(), renew: OnceLock::new() });
+        let (state, changed, renew, opened) = Default::default();
+        let shared = Arc::new(Shared { settings, state, changed, renew, opened });
         let driver = Driver::new(Arc::clone(&shared), rows, log, receiver)?;
         Ok((Self { shared, requests }, driver))
     }
 
+    /// Waits until it is known whether the rows of the group are those of this log: until then nothing is written. That
+    /// takes one read, and as long as the store cannot be reached. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`] if they are those of another log, naming both: they are left as they are, and this member is
+    /// none. What the store reported, if that does not mend itself. [`ErrorKind::Lost`] if it was closed before.
+    pub async fn opened(&self) -> Result<()> {
+        let mut opened = self.shared.opened.subscribe();
+        let outcome = opened.wait_for(Option::is_some).await.map(|outcome| outcome.clone());
+        outcome.ok().flatten().unwrap_or_else(|| Err(Self::stopped()))
+    }
+
+    fn stopped() -> Error {
+        Error::new(ErrorKind::Lost, "coordination: this member has left, or its thread has ended")
+    }
+
     async fn ask(&self, event: Event) -> Result<()> {
-        let stopped = || Error::new(ErrorKind::Lost, "coordination: this member has left, or its thread has ended");
         let (answer, answered) = oneshot::channel();
-        self.requests.send(Request { event, answer: Some(answer) }).await.map_err(|_| stopped())?;
-        answered.await.unwrap_or_else(|_| Err(stopped()))
+        self.requests.send(Request { event, answer: Some(answer) }).await.map_err(|_| Self::stopped())?;
+        answered.await.unwrap_or_else(|_| Err(Self::stopped()))
     }
 }
 
@@ -150,7 +168,13 @@ impl Shared {
         unheard
     }
 
+    /// Whether the rows are those of the log.
+    pub(super) fn opened(&self, outcome: Result<()>) {
+        self.opened.send_replace(Some(outcome));
+    }
+
     pub(super) fn report(&self, error: Error) {
+        self.opened.send_if_modified(|opened| tell_first(opened, &error));
         let mut state = self.state();
         if state.errors.len() < ERRORS {
             state.errors.push_back(error);
@@ -161,8 +185,16 @@ impl Shared {
 
     pub(super) fn stop(&self) {
         self.state().stopped = true;
+        self.opened.send_if_modified(|opened| tell_first(opened, &Coordinator::stopped()));
         self.changed.notify_one();
     }
+}
+
+/// Whoever waits for it to open hears of this, unless it has opened.
+fn tell_first(opened: &mut Option<Result<()>>, error: &Error) -> bool {
+    let first = opened.is_none();
+    opened.get_or_insert_with(|| Err(error.clone()));
+    first
 }
 
 #[async_trait]

@@ -49,7 +49,7 @@ impl Driver {
         requests: mpsc::Receiver<Request>,
     ) -> Result<Self> {
         let names = Box::new(|| Uuid::new_v4().hyphenated().to_string().into());
-        let machine = Machine::new(shared.settings.clone(), now(), names)?;
+        let machine = Machine::new(shared.settings.clone(), log.identity(), now(), names)?;
         let (calls, waiting) = (FuturesUnordered::new(), BTreeMap::new());
         Ok(Self { machine, rows, log, shared, requests, calls, waiting, tickets: 0 })
     }
@@ -113,6 +113,12 @@ impl Driver {
                 Output::Call { id, call } => {
                     let (rows, log) = (Arc::clone(&self.rows), Arc::clone(&self.log));
                     self.calls.push(async move { (id, make(call, &*rows, &*log).await) }.boxed());
+                }
+                Output::Opened(outcome) => {
+                    if let Err(error) = &outcome {
+                        tracing::error!(%error, "coordination: this process leaves the group");
+                    }
+                    self.shared.opened(outcome);
                 }
                 Output::Change(change) => {
                     for (partition, epoch) in self.shared.push(change) {

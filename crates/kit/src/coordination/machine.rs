@@ -8,6 +8,7 @@ use strait_core::{Error, ErrorKind, planted};
 
 use super::{
     CoordinatorSettings,
+    admission::Admission,
     audit::Audit,
     calls::{Call, Event, Now, Output, Purpose, Reply},
     life::Life,
@@ -16,7 +17,7 @@ use super::{
     plan::Advice,
     rows::{MEMBERS, Name, PLAN, member_key},
 };
-use crate::{Row, Version};
+use crate::{Identity, Row, Version};
 
 /// The coordinator of one member, as a pure state machine: events and the time in, calls and changes of ownership out.
 ///
@@ -29,6 +30,9 @@ pub struct Machine {
     pub(super) now: Now,
     /// The time at the beginning, by both clocks.
     begin: Now,
+    /// Which log it is.
+    pub(super) log: Option<Identity>,
+    pub(super) admission: Admission,
     pub(super) life: Life,
     pub(super) lives: u64,
     /// How many rows it has written.
@@ -105,13 +109,14 @@ impl fmt::Debug for Machine {
 }
 
 impl Machine {
-    /// A member to be. `names` makes the name of each incarnation: one that was never used before, by anybody.
+    /// A member to be, for the log that is told. `names` makes the name of each incarnation: one that was never used before, by anybody.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Config`] if the settings contradict each other.
     pub fn new(
         settings: CoordinatorSettings,
+        log: Option<Identity>,
         now: Now,
         mut names: Box<dyn FnMut() -> Name + Send>,
     ) -> Result<Self, Error> {
@@ -123,6 +128,8 @@ impl Machine {
             names,
             now,
             begin: now,
+            log,
+            admission: Admission::Due(now.instant),
             life,
             lives: 0,
             writes: 0,
@@ -182,7 +189,7 @@ impl Machine {
         if self.left {
             return None;
         }
-        let mut wake = self.life.wake(&self.settings);
+        let mut wake = if self.admission.is_granted() { self.life.wake(&self.settings) } else { self.admission.wake() };
         let mut earlier = |at: Option<Instant>| wake = [wake, at].into_iter().flatten().min();
         if self.life.is_inside() {
             earlier((!self.poll.listing && !self.poll.planning).then_some(self.poll.next));
@@ -246,6 +253,7 @@ impl Machine {
             return; // of an incarnation that has lapsed: whatever it did is read again
         }
         match (purpose, reply) {
+            (Purpose::Admission, Reply::Row(result)) => self.admitted(result),
             (Purpose::Beat(n), Reply::Put(result)) => self.beaten(n, result),
             (Purpose::BeatBack, Reply::Row(result)) => self.beat_back(result),
             (Purpose::Members, Reply::Versions(result)) => self.listed(result),

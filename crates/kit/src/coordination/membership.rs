@@ -26,6 +26,9 @@ impl Machine {
         if self.closing.is_some() && !self.life.is_inside() {
             return;
         }
+        if !self.admission.is_granted() {
+            return self.seek_admission();
+        }
         if let Some((expect, value)) = self.life.due(&self.settings, self.now.instant, &mut self.writes) {
             let key = member_key(&self.life.id);
             self.call(Call::Put { key, expect, value }, Purpose::Beat(self.writes));

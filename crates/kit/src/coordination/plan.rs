@@ -11,7 +11,7 @@ use super::{
     rebalance::rebalance,
     rows::{From, Name, Nonce, PLAN, PlanRow, Unreadable, decode, encode},
 };
-use crate::{Expect, Put, Row, Version};
+use crate::{Expect, Identity, Put, Row, Version};
 
 /// The plan as it was last read, and what is to become of it.
 ///
@@ -37,8 +37,8 @@ enum Read {
     /// There is none, or none that can be used.
     Missing(Expect),
     Known(Version, PlanRow),
-    /// A newer version of this library wrote it: it is left alone.
-    Newer,
+    /// It is left alone: a newer version of this library wrote it, or members that read another log.
+    Others,
 }
 
 impl Advice {
@@ -121,6 +121,10 @@ impl Machine {
         let read = match row {
             None => Read::Missing(Expect::Absent),
             Some(row) => match decode::<PlanRow>(&row.value) {
+                Ok(plan) if self.is_of_another_log(&plan) => {
+                    self.refuse(&plan);
+                    Read::Others
+                }
                 Ok(plan) => Read::Known(row.version, plan),
                 Err(Unreadable::Corrupt) => {
                     self.report(Unreadable::Corrupt.error(PLAN));
@@ -128,7 +132,7 @@ impl Machine {
                 }
                 Err(newer) => {
                     self.report(newer.error(PLAN));
-                    Read::Newer
+                    Read::Others
                 }
             },
         };
@@ -152,7 +156,7 @@ impl Machine {
             return;
         }
         let (expect, plan) = match &self.advice.read {
-            Read::Not | Read::Newer => return,
+            Read::Not | Read::Others => return,
             Read::Missing(expect) => {
                 if self.closing.is_some() {
                     return;
@@ -192,7 +196,9 @@ impl Machine {
         let rank = plan.members.iter().filter(|id| **id < *me && !dead(id)).count();
         let mine = planned == leaving;
         let over = |partition: &Name| self.finished.contains(partition);
+        let log = Identity::complete(plan.log.as_ref(), self.log.as_ref());
         let needy = plan.members.iter().any(dead)
+            || log != plan.log
             || plan.parts.iter().any(|(partition, owner)| owner.is_none() || over(partition))
             || self.advice.additions.iter().any(|partition| !plan.parts.contains_key(partition) && !over(partition));
         let urgent = self.advice.additions.iter().any(|partition| self.is_born_here(partition));
@@ -227,8 +233,10 @@ impl Machine {
             if planted!("start-rewritten") { From::new(&self.settings.start, self.now.wall) } else { plan.start };
         let late = late.into_iter().cloned().collect();
         let parts = share(owners, &members);
-        let row = PlanRow { nonce: plan.nonce.clone(), start, members, gone: gone.into_iter().collect(), parts, late };
-        let same = row.members == plan.members && row.parts == plan.parts && row.late == plan.late;
+        let (nonce, gone) = (plan.nonce.clone(), gone.into_iter().collect());
+        let row = PlanRow { nonce, log, start, members, gone, parts, late };
+        let same =
+            row.log == plan.log && row.members == plan.members && row.parts == plan.parts && row.late == plan.late;
         (!same).then_some(row)
     }
 
@@ -264,7 +272,8 @@ impl Machine {
         };
         let owners = all.into_iter().map(|partition| (partition, owner(partition))).collect();
         let nonce = Nonce { by: Arc::clone(&self.life.id), n: self.writes };
-        PlanRow { nonce, start, parts: share(owners, &members), members, gone: Vec::new(), late }
+        let log = self.log.clone();
+        PlanRow { nonce, log, start, parts: share(owners, &members), members, gone: Vec::new(), late }
     }
 
     /// Writing the plan has ended.

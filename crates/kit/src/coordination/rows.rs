@@ -16,7 +16,7 @@ use serde::{
 };
 use strait_core::{Error, ErrorKind, Position};
 
-use crate::{Start, Suspect};
+use crate::{Identity, Start, Suspect};
 
 /// The schema that is written, and the newest that is understood.
 const SCHEMA: u32 = 1;
@@ -121,6 +121,9 @@ impl std::convert::From<&SuspectRow> for Suspect {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct PlanRow {
     pub(super) nonce: Nonce,
+    /// Which log the group reads, once a member could tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) log: Option<Identity>,
     /// Where the partitions of the group's birth start. Written once.
     pub(super) start: From,
     pub(super) members: Vec<Name>,

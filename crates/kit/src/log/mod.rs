@@ -4,6 +4,7 @@ mod calls;
 mod consumer;
 mod driver;
 mod fixed;
+mod identity;
 mod ownership;
 mod pages;
 mod partition;
@@ -21,6 +22,7 @@ use strait_core::{Budget, Guarantees, Lag, Message, Position, Result};
 
 pub use consumer::LogConsumer;
 pub use fixed::Static;
+pub use identity::Identity;
 pub use ownership::{Change, Ownership, Progress, Quarantine, Renew, Suspect};
 pub use partition::Partition;
 pub use settings::{LogSettings, Trimmed};
@@ -31,7 +33,13 @@ pub trait Log: Debug + Send + Sync + 'static {
     /// What it is, and what it promises.
     fn guarantees(&self) -> Guarantees;
 
-    /// The partitions there are. Rare: at the birth of a group, and at audits.
+    /// Which log it is, as far as it could be told when it was opened; none where logs have nothing that tells one from
+    /// another. A group that began with another log refuses this one.
+    fn identity(&self) -> Option<Identity>;
+
+    /// The partitions there are, of the log that [`identity`](Self::identity) tells. Rare: at the birth of a group, and at
+    /// audits, which take what is not listed for gone: what cannot be listed whole is an error, and so is a log that is
+    /// being deleted, or was made again under its name.
     async fn partitions(&self) -> Result<Vec<Partition>>;
 
     /// Opens a partition for reading. `epoch` grows with every owner, for providers that fence readers by it. Called once the

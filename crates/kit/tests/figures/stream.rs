@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use strait_core::{Budget, Guarantees, Key, Message, Ordering, Position, Result};
-use strait_kit::{Log, Page, Partition, Reader, Record, Start};
+use strait_kit::{Identity, Log, Page, Partition, Reader, Record, Start};
 use tokio::{sync::Notify, time};
 
 use crate::rows::Wire;
@@ -57,6 +57,10 @@ pub(crate) struct View {
 impl Log for View {
     fn guarantees(&self) -> Guarantees {
         Guarantees::new("test", "stream").with_ordering(Ordering::Key)
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        None
     }
 
     async fn partitions(&self) -> Result<Vec<Partition>> {

@@ -11,8 +11,8 @@ use strait_core::{
     Budget, Consumer as _, Error, ErrorKind, Guarantees, Lag, Measure, Message, Observer, Position, Received, Result,
 };
 use strait_kit::{
-    Change, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Progress, Quarantine, Reader, Record, Renew,
-    Start, Suspect,
+    Change, Identity, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Progress, Quarantine, Reader, Record,
+    Renew, Start, Suspect,
 };
 use tokio::{
     sync::Notify,
@@ -248,6 +248,10 @@ impl Scene {
 impl Log for Scene {
     fn guarantees(&self) -> Guarantees {
         Guarantees::new("scene", "orders")
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        None
     }
 
     async fn partitions(&self) -> Result<Vec<Partition>> {

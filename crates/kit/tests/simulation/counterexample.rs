@@ -44,7 +44,7 @@ impl World {
             lives += 1;
             format!("{name}{lives}").into()
         };
-        let machine = Machine::new(CoordinatorSettings::default(), self.time(), Box::new(names)).expect("sound");
+        let machine = Machine::new(CoordinatorSettings::default(), None, self.time(), Box::new(names)).expect("sound");
         Side { machine, calls: VecDeque::new(), holds: false }
     }
 

@@ -2,7 +2,7 @@
 
 use fastrand::Rng;
 use strait_kit::{
-    Start,
+    Identity, Start,
     coordination::{CoordinatorSettings, Event},
 };
 
@@ -53,6 +53,8 @@ pub(crate) struct Weather {
     pub(crate) tampering: bool,
     walls: bool,
     latest: bool,
+    /// Whether some processes cannot tell which log they read.
+    nameless: bool,
     audit: u64,
 }
 
@@ -74,6 +76,7 @@ impl Weather {
             tampering: tampering && !latest,
             walls: walls && !latest,
             latest,
+            nameless: tampering || rng.f64() < 0.2,
             // What an operator changes is mended by the next audit: there has to be one before the end.
             audit: if audits || (tampering && !latest) { 12 } else { 100 },
         }
@@ -90,6 +93,11 @@ impl Weather {
         settings.calls = 8;
         settings.start = if self.latest { Start::Latest } else { Start::Earliest };
         settings
+    }
+
+    /// Which log a process reads, as far as it can tell.
+    pub(crate) fn log(&self, rng: &mut Rng) -> Option<Identity> {
+        (!self.nameless || rng.bool()).then(|| Identity::new("log").with_made("first"))
     }
 
     pub(crate) fn wall_offset(&self, rng: &mut Rng) -> i64 {
@@ -173,6 +181,10 @@ impl World {
             Fault::Join if living.len() < 8 => {
                 self.fire("joined");
                 self.begin();
+                if !self.weather.nameless && self.has_plan() && self.rng.f64() < 0.3 {
+                    self.fire("joined with another log");
+                    self.begin_with(Some(Identity::new("log").with_made("second")));
+                }
             }
             Fault::Leave if living.len() > 1 => {
                 let Some(pid) = self.pick(&living) else { return };
@@ -215,6 +227,11 @@ impl World {
             }
             Fault::Join | Fault::Leave => {}
         }
+    }
+
+    /// Whether the group has a plan, and with it a log.
+    fn has_plan(&self) -> bool {
+        self.store.get("plan").is_some()
     }
 
     fn leave(&mut self, pid: Pid) {

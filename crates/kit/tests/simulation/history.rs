@@ -70,6 +70,10 @@ pub(crate) enum What {
     Began {
         pid: Pid,
     },
+    /// A process began that reads another log.
+    Strayed {
+        pid: Pid,
+    },
     Died {
         pid: Pid,
     },

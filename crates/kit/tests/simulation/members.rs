@@ -8,7 +8,7 @@ use std::{
 use fastrand::Rng;
 use strait_core::{ErrorKind, Result};
 use strait_kit::{
-    Change, Progress, Suspect,
+    Change, Identity, Progress, Suspect,
     coordination::{CoordinatorSettings, Event, Machine, Now, Output},
 };
 
@@ -45,6 +45,13 @@ pub(crate) struct Process {
 impl World {
     /// A process starts.
     pub(crate) fn begin(&mut self) {
+        let log = self.weather.log(&mut self.rng);
+        self.begin_with(log);
+    }
+
+    /// A process starts that reads this log, or another one.
+    pub(crate) fn begin_with(&mut self, log: Option<Identity>) {
+        let stranger = log.as_ref().is_some_and(|log| *log != Identity::new("log").with_made("first"));
         let pid = self.processes.len();
         let mut names = Rng::with_seed(self.rng.u64(..));
         let settings: CoordinatorSettings = self.weather.settings();
@@ -54,12 +61,12 @@ impl World {
         let local = self.now * (1_000_000 + drift) / 1_000_000;
         let now = Now { instant: self.base() + skew + Duration::from_micros(local), wall: self.wall(offset) };
         let named = Box::new(move || format!("{:08x}-{pid}", names.u32(..)).into());
-        let machine = Machine::new(settings, now, named).expect("the settings are sound");
+        let machine = Machine::new(settings, log, now, named).expect("the settings are sound");
         self.processes.push(Process {
             machine,
             engine: Engine::default(),
             alive: true,
-            leaving: false,
+            leaving: stranger,
             frozen: 0,
             skew,
             drift,
@@ -69,7 +76,7 @@ impl World {
             tickets: 0,
             work_planned: false,
         });
-        self.note(What::Began { pid });
+        self.note(if stranger { What::Strayed { pid } } else { What::Began { pid } });
         self.at(SECOND, Happening::Commit(pid));
         self.tell(pid, Event::Tick);
     }
@@ -91,6 +98,9 @@ impl World {
                     Output::Change(change) => events.extend(self.change(pid, change)),
                     Output::Done { ticket, result } => self.done(pid, ticket, result),
                     Output::Report(_) => self.fire("reported"),
+                    Output::Opened(outcome) => {
+                        self.fire(if outcome.is_ok() { "opened" } else { "refused another log" })
+                    }
                     _ => {
                         self.processes[pid].alive = false;
                         self.note(What::Left { pid });

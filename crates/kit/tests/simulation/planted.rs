@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 /// A defect, the first seed to run, and how many.
 pub(crate) const DEFECTS: &[(&str, u64, u64)] = &[
     ("additions-for-ever", 0, 300),
+    ("another-log-accepted", 0, 100),
     ("belief-from-commits", 0, 300),
     ("belief-from-reply", 0, 600),
     ("ceil-only-shares", 0, 100),

@@ -97,7 +97,7 @@ impl Group {
     fn join(&mut self) {
         let (number, mut names) = (self.members.len(), Rng::with_seed(self.rng.u64(..)));
         let names = Box::new(move || format!("{:016x}-{:016x}", names.u64(..), names.u64(..)).into());
-        let machine = Machine::new(CoordinatorSettings::default(), self.time(), names).expect("sound");
+        let machine = Machine::new(CoordinatorSettings::default(), None, self.time(), names).expect("sound");
         self.members.push(Member { machine, held: BTreeMap::new(), wake: None, leaving: false, gone: false });
         let first = self.rng.u64(0..COMMITS);
         self.at(first, Happening::Commit(number));

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use strait_core::{Budget, Guarantees, Result};
-use strait_kit::{Log, Page, Partition, Reader, Start};
+use strait_kit::{Identity, Log, Page, Partition, Reader, Start};
 
 use super::{Fault, Faults, Site, error};
 
@@ -24,6 +24,10 @@ impl FaultyLog {
 impl Log for FaultyLog {
     fn guarantees(&self) -> Guarantees {
         self.inner.guarantees()
+    }
+
+    fn identity(&self) -> Option<Identity> {
+        self.inner.identity()
     }
 
     async fn partitions(&self) -> Result<Vec<Partition>> {

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use strait_core::{
     Budget, Error, ErrorKind, Guarantees, Lag, Limits, Message, Ordering, Plan, Position, Producer, Receipt, Result,
 };
-use strait_kit::{Log, Ownership, Page, Partition, Reader, Record, Start};
+use strait_kit::{Identity, Log, Ownership, Page, Partition, Reader, Record, Start};
 use tokio::{net::TcpStream, sync::Mutex, time::timeout};
 
 use crate::Reported;
@@ -30,6 +30,7 @@ pub struct ServedLog {
     /// What it is called as a source: of each group another.
     source: Arc<str>,
     message_bytes: usize,
+    identity: Option<Identity>,
     line: Arc<Mutex<Option<Line>>>,
 }
 
@@ -75,8 +76,8 @@ impl ServedLog {
     pub async fn connect(address: SocketAddr, topic: impl Into<Arc<str>>) -> Result<Self> {
         let line = Arc::new(Mutex::new(None));
         let topic = topic.into();
-        let mut log = Self { address, source: Arc::clone(&topic), topic, message_bytes: 0, line };
-        log.message_bytes = log.describe().await?.0;
+        let mut log = Self { address, source: Arc::clone(&topic), topic, message_bytes: 0, identity: None, line };
+        (log.identity, log.message_bytes, _) = log.describe().await?;
         Ok(log)
     }
 
@@ -93,10 +94,10 @@ impl ServedLog {
         ask(&mut line, &self.topic, question).await
     }
 
-    async fn describe(&self) -> Result<(usize, Vec<Partition>)> {
+    async fn describe(&self) -> Result<(Option<Identity>, usize, Vec<Partition>)> {
         match self.ask(Ask::Describe).await? {
-            Answer::Described { message_bytes, partitions } => {
-                Ok((message_bytes, partitions.into_iter().map(Partition::from).collect()))
+            Answer::Described { log, message_bytes, partitions } => {
+                Ok((log, message_bytes, partitions.into_iter().map(Partition::from).collect()))
             }
             _ => Err(unexpected()),
         }
@@ -166,8 +167,12 @@ impl Log for ServedLog {
             .with_fed_by([self.destination()])
     }
 
+    fn identity(&self) -> Option<Identity> {
+        self.identity.clone()
+    }
+
     async fn partitions(&self) -> Result<Vec<Partition>> {
-        self.describe().await.map(|(_, partitions)| partitions)
+        self.describe().await.map(|(.., partitions)| partitions)
     }
 
     async fn open(&self, partition: &str, start: &Start, epoch: u64, _: usize) -> Result<Box<dyn Reader>> {

@@ -108,8 +108,9 @@ async fn answer(
     let seen = || log.seen_by("served", &Life::default());
     match ask {
         Ask::Describe => {
+            let (log, message_bytes) = (seen().identity(), producer.limits().message_bytes);
             let partitions = seen().partitions().await?.into_iter().map(Into::into).collect();
-            Ok(Answer::Described { message_bytes: producer.limits().message_bytes, partitions })
+            Ok(Answer::Described { log, message_bytes, partitions })
         }
         Ask::Send(batch) => {
             let batch: Vec<_> = batch.into_iter().map(Message::try_from).collect::<Result<_>>()?;

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use strait_core::{Error, ErrorKind, Headers, Id, Key, Message, Position, Result};
-use strait_kit::{Partition, Record, Start};
+use strait_kit::{Identity, Partition, Record, Start};
 use tokio::net::TcpStream;
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
@@ -72,7 +72,7 @@ pub(super) enum Ask {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Answer {
-    Described { message_bytes: usize, partitions: Vec<Part> },
+    Described { log: Option<Identity>, message_bytes: usize, partitions: Vec<Part> },
     Outcomes(Vec<Outcome>),
     Records { records: Vec<Stored>, behind: Option<u64>, caught_up: bool },
     End { children: Vec<Part> },

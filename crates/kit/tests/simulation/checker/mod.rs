@@ -82,6 +82,8 @@ struct Checker {
     keys: BTreeMap<u32, (Vec<(usize, u64)>, usize)>,
     until: BTreeMap<Pid, Time>,
     living: BTreeSet<Pid>,
+    /// Who reads another log.
+    strays: BTreeSet<Pid>,
     plan: Option<Value>,
     plan_broken: bool,
     calm: bool,
@@ -132,6 +134,9 @@ impl Checker {
             What::Unlisted { partition } => self.part(*partition).unlisted = true,
             What::Began { pid } => {
                 self.living.insert(*pid);
+            }
+            What::Strayed { pid } => {
+                self.strays.insert(*pid);
             }
             What::Died { pid } | What::Left { pid } => {
                 let (now, died) = (self.now, matches!(what, What::Died { .. }));

@@ -15,6 +15,10 @@ use crate::{
 impl Checker {
     pub(super) fn stored(&mut self, key: &str, value: Option<&Bytes>) {
         let row = value.map(|value| serde_json::from_slice::<Value>(value).expect("members write what can be read"));
+        let by = row.as_ref().and_then(|row| row["nonce"]["by"].as_str()?.rsplit('-').next()?.parse().ok());
+        if by.is_some_and(|by| self.strays.contains(&by)) {
+            self.wrong(format!("{key} is written by a process that reads another log"));
+        }
         if key == "plan" {
             self.count("plans written");
             return self.plan(row);
