@@ -19,8 +19,8 @@ mod rows;
 
 pub use ledger::Ledger;
 pub use log::{
-    Change, Identity, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Progress, Quarantine, Reader, Record,
-    Renew, Start, Static, Suspect, Trimmed,
+    Became, Change, Identity, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Progress, Quarantine, Reader,
+    Record, Renew, Start, Static, Suspect, Trimmed,
 };
 pub use order::compare;
 pub use queue::{LeaseTerms, Leased, Pause, Queue, QueueConsumer, QueueSettings};

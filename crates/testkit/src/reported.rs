@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use strait_core::{Position, Result};
-use strait_kit::{Change, Ownership, Partition, Progress, Renew, Suspect};
+use strait_kit::{Became, Change, Ownership, Progress, Renew, Suspect};
 
 /// Hears what is committed.
 type Report = Box<dyn Fn(&Progress) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -55,8 +55,8 @@ impl Ownership for Reported {
         self.inner.release(partition, epoch).await
     }
 
-    async fn finish(&self, partition: &str, epoch: u64, children: Vec<Partition>) -> Result<()> {
-        self.inner.finish(partition, epoch, children).await
+    async fn finish(&self, partition: &str, epoch: u64, became: Became) -> Result<()> {
+        self.inner.finish(partition, epoch, became).await
     }
 
     async fn returned(&self, partition: &str, epoch: u64) {

@@ -5,7 +5,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use strait_core::{Position, Result, planted};
-use strait_kit::{Change, Ownership, Partition, Progress, Renew, Suspect};
+use strait_kit::{Became, Change, Ownership, Progress, Renew, Suspect};
 use tokio::time::{self, Instant};
 
 use super::{MemoryLog, group::Group, partition::index};
@@ -127,7 +127,7 @@ impl Ownership for GroupMember {
         self.with(|group, number| group.release(number, index, epoch))
     }
 
-    async fn finish(&self, partition: &str, epoch: u64, _: Vec<Partition>) -> Result<()> {
+    async fn finish(&self, partition: &str, epoch: u64, _: Became) -> Result<()> {
         self.life.breathe().await;
         let index = index(partition)?;
         self.with(|group, number| group.finish(number, index, epoch))

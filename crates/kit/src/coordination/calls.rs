@@ -4,7 +4,7 @@ use bytes::Bytes;
 use strait_core::{Error, Position, Result};
 
 use super::rows::Name;
-use crate::{Change, Expect, Partition, Progress, Put, Row, Suspect, Version};
+use crate::{Became, Change, Expect, Partition, Progress, Put, Row, Suspect, Version};
 
 /// The time of an event.
 #[derive(Clone, Copy, Debug)]
@@ -72,8 +72,9 @@ pub enum Event {
         partition: Name,
         /// The tenure.
         epoch: u64,
-        /// What it became.
-        children: Vec<Partition>,
+        /// What it became. Where that is not known it is looked for in the provider's list, and this fails for a moment
+        /// while nothing is listed.
+        became: Became,
     },
     /// Every handler of a tenure that was lost has returned. If the partition is still held in that tenure, it is taken
     /// anew.

@@ -15,7 +15,7 @@ use super::{
     driver::{Driver, Request},
     rows::Name,
 };
-use crate::{Change, Log, Ownership, Partition, Progress, Renew, RowStore, Suspect};
+use crate::{Became, Change, Log, Ownership, Progress, Renew, RowStore, Suspect};
 
 /// How many requests may wait for the coordinator. Whoever makes more waits for room.
 const REQUESTS: usize = 256;
@@ -236,8 +236,8 @@ impl Ownership for Coordinator {
         self.ask(Event::Release { ticket: 0, partition: partition.into(), epoch }).await
     }
 
-    async fn finish(&self, partition: &str, epoch: u64, children: Vec<Partition>) -> Result<()> {
-        self.ask(Event::Finish { ticket: 0, partition: partition.into(), epoch, children }).await
+    async fn finish(&self, partition: &str, epoch: u64, became: Became) -> Result<()> {
+        self.ask(Event::Finish { ticket: 0, partition: partition.into(), epoch, became }).await
     }
 
     async fn returned(&self, partition: &str, epoch: u64) {

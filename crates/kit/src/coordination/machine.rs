@@ -167,7 +167,7 @@ impl Machine {
                 self.suspect(ticket, &partition, epoch, settled.as_ref(), &suspect);
             }
             Event::Release { ticket, partition, epoch } => self.release(ticket, &partition, epoch),
-            Event::Finish { ticket, partition, epoch, children } => self.finish(ticket, &partition, epoch, children),
+            Event::Finish { ticket, partition, epoch, became } => self.finish(ticket, &partition, epoch, became),
             Event::Returned { partition, epoch } => self.returned(&partition, epoch),
             Event::Close => {
                 if self.closing.is_none() {

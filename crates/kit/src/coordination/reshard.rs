@@ -9,14 +9,24 @@ use super::{
     partitions::{Part, State},
     rows::{From, Name, Nonce, PartRow, Unreadable, decode, encode, part_key},
 };
-use crate::{Expect, Partition, Put, Row};
+use crate::{Became, Expect, Partition, Put, Row, log::unknown_children};
 
 /// Parents that end, and children that wait for them.
 impl Machine {
     /// The children get their rows and are planned, and only then the parent is finished.
-    pub(super) fn finish(&mut self, ticket: u64, partition: &Name, epoch: u64, children: Vec<Partition>) {
+    pub(super) fn finish(&mut self, ticket: u64, partition: &Name, epoch: u64, became: Became) {
+        let children = match became {
+            Became::Children(children) if children.is_empty() => self.children_of(partition),
+            Became::Children(children) => Some(children),
+            Became::Nothing => Some(Vec::new()),
+        };
         let Some(tenure) = self.tenure(partition, epoch) else {
             let result = Err(Self::lost(partition, epoch));
+            return self.out.push_back(Output::Done { ticket, result });
+        };
+        let Some(children) = children else {
+            let result = Err(unknown_children(partition));
+            self.ask_provider();
             return self.out.push_back(Output::Done { ticket, result });
         };
         match &mut tenure.then {
@@ -28,6 +38,15 @@ impl Machine {
             }
         }
         self.write(partition);
+    }
+
+    /// What the provider listed last as children of a partition. Once listed they are there, however old the list is: they
+    /// end after their parents.
+    fn children_of(&self, partition: &Name) -> Option<Vec<Partition>> {
+        let listed = self.provider.parents.iter().filter(|(_, parents)| parents.contains(partition));
+        let child = |(id, parents): (&Name, &Vec<Name>)| Partition::new(Arc::clone(id)).with_parents(parents.clone());
+        let children: Vec<_> = listed.map(child).collect();
+        (!children.is_empty() || planted!("ended-without-children")).then_some(children)
     }
 
     /// Puts the children's rows, and then plans them.

@@ -8,7 +8,7 @@ use strait_core::{ErrorKind, Measure, planted};
 use tokio::time::{self, Instant};
 
 use super::{
-    Partition, Progress, Suspect,
+    Became, Progress, Suspect,
     consumer::{Shared, later, now},
     driver::{BEAT, failed, lose, pause},
     reading::Ended,
@@ -64,7 +64,7 @@ pub(super) enum Then {
     /// It is handed over, once its reader is closed; `regardless` of whether its progress could be stored.
     Release { reader: Option<Ended>, regardless: bool },
     /// It is done with, once its reader is closed.
-    Finish { reader: Option<Ended>, children: Vec<Partition> },
+    Finish { reader: Option<Ended>, became: Became },
     /// A message of it is named. Its progress is stored along with that.
     Name(Suspect),
 }
@@ -78,14 +78,14 @@ impl Tenures {
                 continue;
             }
             let then = if (tenure.deadline.is_none() || planted!("finished-before-delivered"))
-                && let Some(children) = tenure.finished()
+                && let Some(became) = tenure.finished()
             {
-                Then::Finish { reader: tenure.stop_reading(), children }
+                Then::Finish { reader: tenure.stop_reading(), became }
             } else if tenure.is_drained(now) {
                 tenure.grant.lose(); // out of time, or nobody holds a claim
                 let patience = *tenure.calls.patience.get_or_insert_with(|| later(now, grace));
                 Then::Release { reader: tenure.stop_reading(), regardless: patience <= now }
-            } else if commit || tenure.calls.failures > 0 || tenure.children.is_some() {
+            } else if commit || tenure.calls.failures > 0 || tenure.became.is_some() {
                 Then::Keep
             } else {
                 continue;
@@ -109,7 +109,7 @@ impl Tenures {
 
     /// Whether something may have to be asked for at any moment, without anybody saying so.
     fn is_restless(&self) -> bool {
-        self.is_on_trial() || self.iter().any(|(_, tenure)| tenure.deadline.is_some() || tenure.children.is_some())
+        self.is_on_trial() || self.iter().any(|(_, tenure)| tenure.deadline.is_some() || tenure.became.is_some())
     }
 
     fn called(&mut self, job: &Job, done: bool, now: std::time::Instant) {
@@ -186,12 +186,12 @@ async fn make(shared: &Shared, job: Job) -> (Job, bool) {
                 Stored::Failed | Stored::Done => release(shared, &job).await,
             }
         }
-        Then::Finish { ref reader, ref children } => {
+        Then::Finish { ref reader, ref became } => {
             let (stored, ()) = tokio::join!(store(shared, &job), end(reader.clone()));
             match stored {
                 Stored::Lost => true,
                 Stored::Failed => false,
-                Stored::Done => finish(shared, &job, children.clone()).await,
+                Stored::Done => finish(shared, &job, became.clone()).await,
             }
         }
     };
@@ -277,10 +277,16 @@ async fn release(shared: &Shared, job: &Job) -> bool {
     true
 }
 
-async fn finish(shared: &Shared, job: &Job, children: Vec<Partition>) -> bool {
-    if let Err(error) = guard(|| shared.ownership.finish(&job.partition, job.epoch, children)).await {
+async fn finish(shared: &Shared, job: &Job, became: Became) -> bool {
+    let is_unknown = became.is_unknown();
+    if let Err(error) = guard(|| shared.ownership.finish(&job.partition, job.epoch, became)).await {
         failed(shared, "finish", error.kind());
         if !is_gone(error.kind()) {
+            let mut tenures = shared.tenures();
+            if let Some(tenure) = tenures.current(job).and_then(|number| tenures.get_mut(number)) {
+                tenure.doubted = is_unknown;
+            }
+            drop(tenures);
             tracing::warn!(partition = %job.partition, %error, "the end of a partition could not be stored, which is tried again");
             return false;
         }

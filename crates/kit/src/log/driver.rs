@@ -156,7 +156,7 @@ async fn mend(shared: &Arc<Shared>) {
         for number in broken {
             let again = shared.tenures().begin_again(number);
             if let Some(number) = again {
-                tracing::debug!("a message was given back: its partition is read again from there");
+                tracing::debug!("a partition is read again: a message was given back, or what it became is not known");
                 start_reading(shared, number);
             }
         }

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use strait_core::{Error, ErrorKind, Position, Result};
 use tokio::sync::Notify;
 
-use super::{Change, Ownership, Partition, Progress, Renew, Start, Suspect};
-use crate::compare;
+use super::{Became, Change, Ownership, Partition, Progress, Renew, Start, Suspect};
+use crate::{compare, log::unknown_children};
 
 /// An [`Ownership`] of one: this process owns all partitions, from the beginning to the end.
 ///
@@ -116,9 +116,14 @@ impl Ownership for Static {
         Ok(())
     }
 
-    async fn finish(&self, partition: &str, epoch: u64, children: Vec<Partition>) -> Result<()> {
+    async fn finish(&self, partition: &str, epoch: u64, became: Became) -> Result<()> {
         let mut state = self.state();
         state.check(partition, epoch)?;
+        let children = match became {
+            Became::Nothing => Vec::new(),
+            Became::Children(children) if !children.is_empty() => children,
+            Became::Children(_) => return Err(unknown_children(partition)),
+        };
         state.owned.remove(partition);
         state.finished.insert(partition.into());
         for child in children {

@@ -18,13 +18,13 @@ mod tenures;
 use std::{fmt::Debug, time::SystemTime};
 
 use async_trait::async_trait;
-use strait_core::{Budget, Guarantees, Lag, Message, Position, Result};
+use strait_core::{Budget, Error, ErrorKind, Guarantees, Lag, Message, Position, Result};
 
 pub use consumer::LogConsumer;
 pub use fixed::Static;
 pub use identity::Identity;
 pub use ownership::{Change, Ownership, Progress, Quarantine, Renew, Suspect};
-pub use partition::Partition;
+pub use partition::{Became, Partition};
 pub use settings::{LogSettings, Trimmed};
 
 /// The raw operations of a partitioned log. Every call has a deadline of its own.
@@ -110,14 +110,24 @@ pub enum Page {
     },
     /// The partition was split or merged, and ends here for good.
     End {
-        /// What it became.
+        /// What it became, as far as that is known. Without any the group looks for them in the list of partitions; while
+        /// none is listed the partition has not ended, and is read again after a pause.
         children: Vec<Partition>,
     },
+    /// The partition was removed, and ends here for good, without becoming any other. Of logs that only split and merge
+    /// none ends so.
+    Removed,
     /// What was asked for is no longer stored.
     Trimmed {
         /// The oldest position that is, where that is known.
         oldest: Option<Position>,
     },
+}
+
+/// What is wrong with an end of which it is not known what came after it.
+pub(crate) fn unknown_children(partition: &str) -> Error {
+    let text = format!("partition {partition:?} ended, and no partition is listed that it became");
+    Error::new(ErrorKind::Unavailable, text)
 }
 
 /// A message in a partition.

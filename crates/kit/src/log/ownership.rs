@@ -3,7 +3,7 @@ use std::{any::Any, fmt::Debug, sync::Arc, time::Instant};
 use async_trait::async_trait;
 use strait_core::{Position, Result};
 
-use super::{Partition, Start};
+use super::{Became, Start};
 
 /// Who reads which partition, and how far they have come.
 ///
@@ -40,7 +40,12 @@ pub trait Ownership: Any + Debug + Send + Sync {
     async fn release(&self, partition: &str, epoch: u64) -> Result<()>;
 
     /// A partition was read to its end, settled and committed: its children may be read now. Called once all of it is.
-    async fn finish(&self, partition: &str, epoch: u64, children: Vec<Partition>) -> Result<()>;
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`](strait_core::ErrorKind::Unavailable) while it is not known what it became: it is owned
+    /// still, and may not have ended.
+    async fn finish(&self, partition: &str, epoch: u64, became: Became) -> Result<()>;
 
     /// Nothing of a tenure that was lost goes on here any more: its last handler has returned. Called once for each,
     /// whoever found out that it was lost; not for what was released or finished.

@@ -38,3 +38,19 @@ impl Partition {
         self
     }
 }
+
+/// What became of a partition in which nothing is stored any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Became {
+    /// It was split or merged into these. None if what it became is not known yet: it has not ended before it is.
+    Children(Vec<Partition>),
+    /// Nothing: it was removed, and keys that it had need not go on elsewhere.
+    Nothing,
+}
+
+impl Became {
+    /// Whether it is not known yet.
+    pub(crate) fn is_unknown(&self) -> bool {
+        matches!(self, Self::Children(children) if children.is_empty())
+    }
+}

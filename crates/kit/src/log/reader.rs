@@ -4,7 +4,7 @@ use strait_core::{Error, ErrorKind, Measure, Position, Result, planted};
 use tokio::time;
 
 use super::{
-    Page, Reader, Start, Trimmed,
+    Became, Page, Reader, Start, Trimmed,
     consumer::{Shared, now},
     driver::{failed, lose, pause},
     pages::Measured,
@@ -137,15 +137,18 @@ impl Place {
                 }
                 Ok(None)
             }
-            Page::End { children } => {
-                if let Some(tenure) = self.shared.tenures().get_mut(self.number) {
-                    tenure.children = Some(children);
-                }
-                self.shared.work.notify_one();
-                Ok(Some(Then::End))
-            }
+            Page::End { children } => Ok(Some(self.ended(Became::Children(children)))),
+            Page::Removed => Ok(Some(self.ended(Became::Nothing))),
             Page::Trimmed { oldest } => self.trimmed(oldest.as_ref()).map(Some),
         }
+    }
+
+    fn ended(&self, became: Became) -> Then {
+        if let Some(tenure) = self.shared.tenures().get_mut(self.number) {
+            tenure.became = Some(became);
+        }
+        self.shared.work.notify_one();
+        Then::End
     }
 
     fn found_nothing(&self, caught_up: bool) {

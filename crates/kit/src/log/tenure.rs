@@ -4,7 +4,7 @@ use strait_core::{Budget, ClaimState, Error, Grant, Origin, Position, Received, 
 use tokio::sync::Notify;
 
 use super::{
-    Partition, Progress, Record, Start,
+    Became, Progress, Record, Start,
     calls::Calls,
     pages::Pages,
     quarantine::Isolation,
@@ -32,7 +32,9 @@ pub(super) struct Tenure {
     /// Set while it is in quarantine.
     pub(super) isolation: Option<Isolation>,
     /// What it became, once it is read to its end.
-    pub(super) children: Option<Vec<Partition>>,
+    pub(super) became: Option<Became>,
+    /// Whether its end is in doubt: it is to be read again.
+    pub(super) doubted: bool,
     /// When it is handed over, drained or not.
     pub(super) deadline: Option<Instant>,
     /// Tells the reader that there may be room.
@@ -68,7 +70,8 @@ impl Tenure {
             skip: HashSet::new(),
             committed: None,
             isolation,
-            children: None,
+            became: None,
+            doubted: false,
             deadline: None,
             room: Arc::new(Notify::new()),
             reading: None,
@@ -89,6 +92,11 @@ impl Tenure {
         self.grant.claims() < self.ledger.unsettled()
             && self.grant.state(now) == ClaimState::Held
             && !planted!("dropped-claim-kept-log")
+    }
+
+    /// Whether it has not ended after all, as far as is known. One that drains is handed over as it is.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        self.doubted && self.deadline.is_none()
     }
 
     /// Where a reader begins that knows nothing else.
@@ -127,7 +135,7 @@ impl Tenure {
         if !self.pages.is_empty() {
             self.pages.clear();
             if !planted!("finished-before-delivered") {
-                self.children = None;
+                self.became = None;
             }
         }
     }
@@ -145,9 +153,9 @@ impl Tenure {
     }
 
     /// What it became, once it is read to its end and settled.
-    pub(super) fn finished(&self) -> Option<Vec<Partition>> {
+    pub(super) fn finished(&self) -> Option<Became> {
         let over = self.pages.is_empty() && self.ledger.span() == 0;
-        self.children.clone().filter(|_| over)
+        self.became.clone().filter(|_| over)
     }
 
     /// Begins anew, from the watermark: every claim is lost. What was settled above is not delivered again.

@@ -329,9 +329,13 @@ impl Tenures {
         self.held.iter().filter(|(_, tenure)| lapsed(tenure)).map(|(number, _)| *number).collect()
     }
 
-    /// Tenures of which a claim was dropped.
+    /// Tenures of which a claim was dropped, or whose end is in doubt.
     pub(super) fn broken(&self, now: impl Fn() -> Instant) -> Vec<u32> {
-        self.held.iter().filter(|(_, tenure)| tenure.is_broken(&now)).map(|(number, _)| *number).collect()
+        self.held
+            .iter()
+            .filter(|(_, tenure)| tenure.is_broken(&now) || tenure.is_in_doubt())
+            .map(|(number, _)| *number)
+            .collect()
     }
 
     /// Begins a tenure anew. Returns its number.

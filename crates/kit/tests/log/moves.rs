@@ -7,7 +7,7 @@ use strait_kit::{Change, Start};
 use strait_runtime::{DeadLetter, Meter, Receiver, ReceiverSettings};
 use tokio::time::{Instant, sleep};
 
-use crate::scene::{SECOND, Scene, receive, settle};
+use crate::scene::{SECOND, Scene, receive, settle, texts};
 
 #[tokio::test(start_paused = true)]
 async fn a_partition_is_not_released_before_its_progress_is_committed() {
@@ -182,4 +182,37 @@ async fn what_is_read_to_its_end_and_settled_is_committed_and_finished() {
     settle(&consumer, batch).await;
     sleep(SECOND).await;
     assert_eq!(scene.journal(), ["open a 1", "shut a", "commit a 3", "finish a 1"]);
+}
+
+/// What ends without children has not ended: what became of it is looked for, and it is read again.
+#[tokio::test(start_paused = true)]
+async fn an_end_without_children_is_in_doubt_until_they_are_known() {
+    let scene = Scene::default();
+    scene.gain("a", 1, None);
+    scene.split_into("a", false);
+    scene.fail("finish a", ErrorKind::Unavailable, 3);
+    let consumer = scene.open(|settings| settings.commit_interval = SECOND);
+    settle(&consumer, receive(&consumer).await).await;
+    sleep(SECOND).await;
+    assert!(scene.has("finish a 1 unknown fails") && !scene.has("finish a 1"));
+    // Something came after all, and what it became is told.
+    scene.append("a");
+    scene.split_into("a", true);
+    let batch = receive(&consumer).await;
+    assert_eq!(texts(&batch), ["a2"], "it is read again behind what is settled");
+    settle(&consumer, batch).await;
+    sleep(30 * SECOND).await;
+    assert!(scene.when("commit a 2") < scene.when("finish a 1"));
+    assert!(!scene.has("finish a 1 unknown"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_that_was_removed_ends_alone() {
+    let scene = Scene::default();
+    scene.gain("a", 1, None);
+    scene.remove("a");
+    let consumer = scene.open(|_| {});
+    settle(&consumer, receive(&consumer).await).await;
+    sleep(SECOND).await;
+    assert!(scene.has("finish a 1 removed"));
 }

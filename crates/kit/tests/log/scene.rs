@@ -11,8 +11,8 @@ use strait_core::{
     Budget, Consumer as _, Error, ErrorKind, Guarantees, Lag, Measure, Message, Observer, Position, Received, Result,
 };
 use strait_kit::{
-    Change, Identity, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Progress, Quarantine, Reader, Record,
-    Renew, Start, Suspect,
+    Became, Change, Identity, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Progress, Quarantine, Reader,
+    Record, Renew, Start, Suspect,
 };
 use tokio::{
     sync::Notify,
@@ -64,8 +64,10 @@ struct Stored {
     last: u64,
     /// How many bytes each has.
     bytes: usize,
-    /// Whether it was split.
+    /// Whether it was split, whether a reader tells into what, and whether it was removed instead.
     ended: bool,
+    nameless: bool,
+    removed: bool,
 }
 
 fn number(position: &Position) -> u64 {
@@ -87,12 +89,24 @@ impl Scene {
 
     /// The same, of so many bytes each.
     pub(crate) fn store_sized(&self, partition: &str, records: u64, bytes: usize) {
-        self.state().partitions.insert(partition.to_owned(), Stored { trimmed: 0, last: records, bytes, ended: false });
+        self.state().partitions.insert(partition.to_owned(), Stored { last: records, bytes, ..Stored::default() });
     }
 
     /// Splits a partition: nothing is stored in it any more.
     pub(crate) fn split(&self, partition: &str) {
         self.state().partitions.get_mut(partition).unwrap().ended = true;
+    }
+
+    /// The same, and readers tell or do not tell what it became.
+    pub(crate) fn split_into(&self, partition: &str, known: bool) {
+        let mut state = self.state();
+        let stored = state.partitions.get_mut(partition).unwrap();
+        (stored.ended, stored.nameless) = (true, !known);
+    }
+
+    /// Removes a partition once it is read to its end.
+    pub(crate) fn remove(&self, partition: &str) {
+        self.state().partitions.get_mut(partition).unwrap().removed = true;
     }
 
     pub(crate) fn append(&self, partition: &str) {
@@ -284,13 +298,19 @@ struct Read {
 impl Reader for Read {
     async fn next(&mut self, budget: Budget) -> Result<Page> {
         self.scene.called("read", &self.partition, "").await?;
-        let (trimmed, last, bytes, ended) = {
+        let (trimmed, last, bytes, ended, nameless, removed) = {
             let state = self.scene.state();
             let stored = &state.partitions[&self.partition];
-            (stored.trimmed, stored.last, stored.bytes, stored.ended)
+            (stored.trimmed, stored.last, stored.bytes, stored.ended, stored.nameless, stored.removed)
         };
         if self.next <= trimmed {
             return Ok(Page::Trimmed { oldest: Some(Position::Number(trimmed + 1)) });
+        }
+        if self.next > last && removed {
+            return Ok(Page::Removed);
+        }
+        if self.next > last && ended && nameless {
+            return Ok(Page::End { children: Vec::new() });
         }
         if self.next > last && ended {
             return Ok(Page::End { children: vec![Partition::new("child").with_parents([self.partition.clone()])] });
@@ -354,8 +374,13 @@ impl Ownership for Scene {
         Ok(())
     }
 
-    async fn finish(&self, partition: &str, epoch: u64, _: Vec<Partition>) -> Result<()> {
-        self.called("finish", partition, &epoch.to_string()).await?;
+    async fn finish(&self, partition: &str, epoch: u64, became: Became) -> Result<()> {
+        let said = match became {
+            Became::Children(children) if children.is_empty() => " unknown",
+            Became::Children(_) => "",
+            Became::Nothing => " removed",
+        };
+        self.called("finish", partition, &format!("{epoch}{said}")).await?;
         self.state().owned.remove(partition);
         Ok(())
     }

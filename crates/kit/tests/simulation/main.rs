@@ -41,7 +41,9 @@ const TWICE: u64 = 20;
 
 /// How often each must have happened at least in a hundred seeds, or the run has shown nothing.
 const LEAST: &[(&str, u64)] = &[
+    ("children unknown", 5),
     ("commit failed", 5),
+    ("ended without children", 30),
     ("forced move", 1),
     ("frozen beyond the expiry", 10),
     ("frozen within the expiry", 20),

@@ -8,7 +8,7 @@ use std::{
 use fastrand::Rng;
 use strait_core::{ErrorKind, Result};
 use strait_kit::{
-    Change, Identity, Progress, Suspect,
+    Became, Change, Identity, Progress, Suspect,
     coordination::{CoordinatorSettings, Event, Machine, Now, Output},
 };
 
@@ -352,9 +352,11 @@ impl World {
         }
         if over {
             let children: Vec<usize> = self.log.shards[partition].children.clone();
-            let children = children.into_iter().map(|child| self.log.partition(child)).collect();
-            self.fire("partition finished");
-            self.tell(pid, Event::Finish { ticket, partition: name(partition), epoch, children });
+            let unknown = self.rng.f64() < 0.3;
+            let children = children.into_iter().filter(|_| !unknown).map(|child| self.log.partition(child));
+            let became = Became::Children(children.collect());
+            self.fire(if unknown { "ended without children" } else { "partition finished" });
+            self.tell(pid, Event::Finish { ticket, partition: name(partition), epoch, became });
         } else {
             let clean = drained && !behind;
             self.fire(if clean { "planned move" } else { "forced move" });
@@ -383,6 +385,11 @@ impl World {
         let partition = *partition;
         let Some(tenure) = held.get_mut(&partition) else { return };
         let epoch = tenure.epoch;
+        if tenure.ending == Some(ticket) && result.as_ref().is_err_and(|error| error.kind() == ErrorKind::Unavailable) {
+            tenure.ending = None; // what it became is not known: it is looked at again
+            self.fire("children unknown");
+            return self.plan_work(pid, SECOND / 5);
+        }
         if tenure.ending == Some(ticket) {
             held.remove(&partition);
             self.note(What::Released { pid, partition, epoch, clean: result.is_ok() });

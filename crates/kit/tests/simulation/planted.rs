@@ -15,6 +15,7 @@ pub(crate) const DEFECTS: &[(&str, u64, u64)] = &[
     ("children-before-parents", 0, 100),
     ("commits-of-others", 0, 300),
     ("dead-at-reply", 0, 600),
+    ("ended-without-children", 0, 50),
     ("epoch-kept", 0, 50),
     ("everything-moves", 0, 100),
     ("finished-before-children", 0, 50),

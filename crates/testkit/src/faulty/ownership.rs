@@ -5,7 +5,7 @@ use std::{
 
 use async_trait::async_trait;
 use strait_core::{ErrorKind, Position, Result};
-use strait_kit::{Change, Ownership, Partition, Progress, Renew, Suspect};
+use strait_kit::{Became, Change, Ownership, Progress, Renew, Suspect};
 use tokio::time::Instant;
 
 use super::{Fault, Faults, InHand, Site, error, lost_answer};
@@ -142,8 +142,8 @@ impl Ownership for FaultyOwnership {
         released
     }
 
-    async fn finish(&self, partition: &str, epoch: u64, children: Vec<Partition>) -> Result<()> {
-        let finished = self.hand_over(Site::HandOver, self.inner.finish(partition, epoch, children)).await;
+    async fn finish(&self, partition: &str, epoch: u64, became: Became) -> Result<()> {
+        let finished = self.hand_over(Site::HandOver, self.inner.finish(partition, epoch, became)).await;
         self.note_handed_over(partition, epoch, &finished);
         finished
     }
