@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use strait_core::{Budget, Consumer, Guarantees, Message, Ordering, Position, Received, Result};
 use strait_kit::{
-    Change, Expect, Identity, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Put, Reader, Record, Row,
-    RowStore, Start, Version,
+    Became, Change, Expect, Identity, Log, LogConsumer, LogSettings, Ownership, Page, Partition, Put, Reader, Record,
+    Row, RowStore, Start, Version,
     coordination::{Coordinator, CoordinatorSettings},
 };
 use tokio::time;
@@ -124,7 +124,7 @@ impl Reader for Read {
         };
         let records = (self.next..end).map(record).collect();
         self.next = end;
-        Ok(Page::Records { records, lag: None, caught_up: false })
+        Ok(Page::Records { records, lag: None, caught_up: false, resume: None })
     }
 
     fn ahead(&self) -> usize {
@@ -276,6 +276,70 @@ async fn what_ended_by_its_own_clock_is_gained_anew() {
     assert!(again > first);
     coordinator.returned("p2", first).await; // said twice: it is not about the tenure that there is now
     assert!(time::timeout(Duration::from_secs(30), gained()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_comes_the_next_owner_goes_on_at_the_place_that_was_stored() {
+    let rows: Arc<dyn RowStore> = Arc::new(Rows::default());
+    let coordinator =
+        Coordinator::start_here(rows, Arc::new(Records::default()), CoordinatorSettings::default()).unwrap();
+    let gained = async || loop {
+        if let Some(Change::Gained { partition, epoch, start, settled, .. }) = coordinator.next().await.unwrap()
+            && &*partition == "p2"
+        {
+            return (epoch, start, settled);
+        }
+    };
+    let at = |seconds| Start::At(std::time::UNIX_EPOCH + Duration::from_secs(seconds));
+    let commit = async |epoch, position: u64| {
+        let progress = strait_kit::Progress { partition: "p2".into(), epoch, position: position.into() };
+        coordinator.commit(&progress).await.unwrap();
+    };
+    let (epoch, ..) = gained().await;
+    commit(epoch, 5).await;
+    coordinator.resume_at("p2", epoch, &at(9)).await.unwrap();
+    coordinator.resume_at("p2", epoch, &at(8)).await.unwrap();
+    assert!(coordinator.resume_at("p2", epoch, &Start::Latest).await.is_err(), "that is no place");
+    coordinator.release("p2", epoch).await.unwrap();
+    let (epoch, start, settled) = gained().await;
+    assert_eq!((start, settled), (at(9), Some(5.into())), "it never moves back");
+    commit(epoch, 6).await;
+    let behind = coordinator.resume_at("p2", epoch, &Start::After(5.into())).await;
+    assert!(behind.is_err(), "that is behind the checkpoint");
+    coordinator.release("p2", epoch).await.unwrap();
+    let (epoch, start, settled) = gained().await;
+    assert_eq!((start, settled), (Start::After(6.into()), None), "progress takes its place");
+    assert!(coordinator.resume_at("p2", epoch - 1, &at(10)).await.is_err(), "of a tenure that is over");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_of_which_nothing_is_known_is_looked_up_in_the_list() {
+    let rows = Arc::new(Rows::default());
+    let coordinator = Coordinator::start_here(
+        Arc::<Rows>::clone(&rows) as _,
+        Arc::new(Records::default()),
+        CoordinatorSettings::default(),
+    )
+    .unwrap();
+    let mut epochs = BTreeMap::new();
+    while epochs.len() < 4 {
+        if let Some(Change::Gained { partition, epoch, .. }) = coordinator.next().await.unwrap() {
+            epochs.insert(partition, epoch);
+        }
+    }
+    let finish = async |partition: &str, became| coordinator.finish(partition, epochs[partition], became).await;
+    let unknown = || Became::Children(Vec::new());
+    let row = |partition: &str| {
+        let rows = rows.rows.lock().unwrap();
+        rows.1.get(&format!("part/{partition}")).map(|(_, row)| String::from_utf8_lossy(row).into_owned())
+    };
+    let error = finish("p2", unknown()).await.unwrap_err();
+    assert!(error.is_transient() && error.to_string().contains("\"p2\""), "{error}");
+    assert!(!row("p2").unwrap().contains("finished"), "nothing is listed that it became");
+    finish("p0", unknown()).await.unwrap();
+    assert!(row("p0").unwrap().contains("finished") && row("p4").unwrap().contains("p0"), "its child is listed");
+    finish("p2", Became::Nothing).await.unwrap();
+    assert!(row("p2").unwrap().contains("finished"), "it was removed");
 }
 
 fn made(made: &str) -> Arc<Records> {

@@ -3,7 +3,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
 use strait_core::{Position, Result};
-use strait_kit::{Became, Change, Ownership, Progress, Renew, Suspect};
+use strait_kit::{Became, Change, Ownership, Progress, Renew, Start, Suspect};
 
 /// Hears what is committed.
 type Report = Box<dyn Fn(&Progress) -> BoxFuture<'static, ()> + Send + Sync>;
@@ -40,6 +40,10 @@ impl Ownership for Reported {
         self.inner.commit(progress).await?;
         (self.report)(progress).await;
         Ok(())
+    }
+
+    async fn resume_at(&self, partition: &str, epoch: u64, start: &Start) -> Result<()> {
+        self.inner.resume_at(partition, epoch, start).await
     }
 
     async fn suspect(&self, partition: &str, epoch: u64, settled: Option<&Position>, suspect: &Suspect) -> Result<()> {

@@ -209,6 +209,7 @@ impl Group {
             partition: name(index),
             epoch: partition.epoch,
             start,
+            settled: None,
             until: Some(until),
             quarantine: None,
         });

@@ -5,7 +5,7 @@ use std::sync::{
 
 use async_trait::async_trait;
 use strait_core::{Position, Result, planted};
-use strait_kit::{Became, Change, Ownership, Progress, Renew, Suspect};
+use strait_kit::{Became, Change, Ownership, Progress, Renew, Start, Suspect};
 use tokio::time::{self, Instant};
 
 use super::{MemoryLog, group::Group, partition::index};
@@ -113,6 +113,11 @@ impl Ownership for GroupMember {
             self.log.store().groups.values_mut().for_each(|group| group.skip_to(index, next));
         }
         self.log.trim(index);
+        Ok(())
+    }
+
+    /// Positions of this log are kept until every group has settled them: they are never forgotten.
+    async fn resume_at(&self, _: &str, _: u64, _: &Start) -> Result<()> {
         Ok(())
     }
 

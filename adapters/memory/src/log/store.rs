@@ -199,7 +199,7 @@ impl Store {
         };
         let records: Vec<_> = stored.zip(next..).take(count).map(record).collect();
         let behind = (partition.records.len() - skip - records.len()) as u64;
-        Ok(Page::Records { records, lag: Some(Lag::Messages(behind)), caught_up: behind == 0 })
+        Ok(Page::Records { records, lag: Some(Lag::Messages(behind)), caught_up: behind == 0, resume: None })
     }
 
     /// A partition as engines know it.

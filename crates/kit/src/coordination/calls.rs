@@ -4,7 +4,7 @@ use bytes::Bytes;
 use strait_core::{Error, Position, Result};
 
 use super::rows::Name;
-use crate::{Became, Change, Expect, Partition, Progress, Put, Row, Suspect, Version};
+use crate::{Became, Change, Expect, Partition, Progress, Put, Row, Start, Suspect, Version};
 
 /// The time of an event.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +41,17 @@ pub enum Event {
         ticket: u64,
         /// What is settled.
         progress: Progress,
+    },
+    /// Store where the partition is resumed at while nothing comes; answered by [`Output::Done`].
+    ResumeAt {
+        /// The caller's name for this request.
+        ticket: u64,
+        /// The partition.
+        partition: Name,
+        /// The tenure.
+        epoch: u64,
+        /// The place: everything before it is settled.
+        start: Start,
     },
     /// Store which message is worked on next, alone; answered by [`Output::Done`].
     Suspect {

@@ -6,9 +6,9 @@ use super::{
     Machine,
     calls::{Call, Output, Purpose},
     partitions::State,
-    rows::{Name, Nonce, PartRow, Place, SuspectRow, Unreadable, decode, encode, part_key},
+    rows::{Name, Nonce, PartRow, Place, Resume, SuspectRow, Unreadable, decode, encode, part_key},
 };
-use crate::{Expect, Partition, Progress, Put, Row, Suspect, Version, compare, order};
+use crate::{Expect, Partition, Progress, Put, Row, Start, Suspect, Version, compare, order};
 
 /// A partition that is ours, from its take to its end, and the one write of its row that may be under way.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ pub(super) struct Tenure {
 struct Mark {
     checkpoint: Option<Place>,
     suspect: Option<SuspectRow>,
+    resume: Option<Resume>,
 }
 
 /// What is to happen once all progress is stored.
@@ -104,6 +105,13 @@ impl Tenure {
         (told, tickets)
     }
 
+    /// What its row says, or is to say by what was asked for last.
+    fn newest(&self) -> Mark {
+        let PartRow { checkpoint, suspect, resume, .. } = &self.row;
+        let (checkpoint, suspect, resume) = (checkpoint.clone(), suspect.clone(), resume.clone());
+        self.commits.last().map_or(Mark { checkpoint, suspect, resume }, |(_, newest)| newest.clone())
+    }
+
     /// What its row is to become next, if anything.
     fn next(&self, n: u64, me: &Name, planned: impl Fn(&Name) -> bool) -> Option<PartRow> {
         let mut row = PartRow { nonce: Nonce { by: Arc::clone(me), n }, ..self.row.clone() };
@@ -112,7 +120,10 @@ impl Tenure {
             row.epoch += 1;
         }
         if let Some((_, mark)) = self.commits.last() {
-            Mark { checkpoint: row.checkpoint, suspect: row.suspect } = mark.clone();
+            if mark.resume.is_some() && mark.resume != row.resume {
+                row.stuck = 0; // whatever its owners died of, it had nothing in hand here
+            }
+            Mark { checkpoint: row.checkpoint, suspect: row.suspect, resume: row.resume } = mark.clone();
             return Some(row);
         }
         match &self.then {
@@ -165,6 +176,35 @@ impl Machine {
         }
     }
 
+    /// Stores where it is resumed at, in the same way.
+    pub(super) fn resume_at(&mut self, ticket: u64, partition: &Name, epoch: u64, start: &Start) {
+        let outcome = self.mark_resume(ticket, partition, epoch, start);
+        self.marked(ticket, partition, outcome);
+    }
+
+    fn mark_resume(&mut self, ticket: u64, partition: &Name, epoch: u64, start: &Start) -> Result<(), Error> {
+        let tenure = self.marking(partition, epoch)?;
+        let (newest, resume) = (tenure.newest(), Resume::new(start)?);
+        if let Some(stored) = &newest.resume
+            && resume.is_before(stored)?
+        {
+            tenure.commits.push((ticket, newest));
+            return Ok(());
+        }
+        if let Start::After(position) = start {
+            never_back(partition, newest.checkpoint.as_ref(), position)?;
+        }
+        tenure.inherited = None;
+        tenure.commits.push((ticket, Mark { resume: Some(resume), suspect: None, ..newest }));
+        Ok(())
+    }
+
+    /// The tenure of which something is to be stored.
+    fn marking(&mut self, partition: &Name, epoch: u64) -> Result<&mut Tenure, Error> {
+        let tenure = self.tenure(partition, epoch).filter(|tenure| !matches!(tenure.then, Then::Release(_)));
+        tenure.ok_or_else(|| Self::lost(partition, epoch))
+    }
+
     /// Stores what is worked on next, in the same way.
     pub(super) fn suspect(
         &mut self,
@@ -186,19 +226,17 @@ impl Machine {
         settled: Option<&Position>,
         suspect: Option<SuspectRow>,
     ) -> Result<(), Error> {
-        let tenure = self.tenure(partition, epoch).filter(|tenure| !matches!(tenure.then, Then::Release(_)));
-        let Some(tenure) = tenure else { return Err(Self::lost(partition, epoch)) };
-        let newest = match tenure.commits.last() {
-            Some((_, newest)) => newest.clone(),
-            None => Mark { checkpoint: tenure.row.checkpoint.clone(), suspect: tenure.row.suspect.clone() },
-        };
+        let tenure = self.marking(partition, epoch)?;
+        let newest = tenure.newest();
         let checkpoint = settled.map(Place::from).or_else(|| newest.checkpoint.clone());
         // Only progress is past what is suspected.
         let suspect = suspect.or_else(|| newest.suspect.clone().filter(|_| checkpoint == newest.checkpoint));
         if let Some(settled) = settled {
             never_back(partition, newest.checkpoint.as_ref(), settled)?;
         }
-        tenure.commits.push((ticket, Mark { checkpoint, suspect }));
+        // What came is behind the place where there was nothing more.
+        let resume = newest.resume.filter(|_| checkpoint == newest.checkpoint);
+        tenure.commits.push((ticket, Mark { checkpoint, suspect, resume }));
         Ok(())
     }
 
@@ -316,7 +354,9 @@ impl Machine {
         let Some(tenure) = part.tenure() else { return };
         (tenure.failures, tenure.restore) = (0, false);
         tenure.expect = Expect::Is(version);
-        let is = |mark: &Mark| mark.checkpoint == row.checkpoint && mark.suspect == row.suspect;
+        let is = |Mark { checkpoint, suspect, resume }: &Mark| {
+            (checkpoint, suspect, resume) == (&row.checkpoint, &row.suspect, &row.resume)
+        };
         let count = tenure.commits.iter().rposition(|(_, mark)| is(mark));
         let done: Vec<u64> =
             tenure.commits.drain(..count.map_or(0, |last| last + 1)).map(|(ticket, _)| ticket).collect();

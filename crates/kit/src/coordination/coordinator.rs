@@ -15,7 +15,7 @@ use super::{
     driver::{Driver, Request},
     rows::Name,
 };
-use crate::{Became, Change, Log, Ownership, Progress, Renew, RowStore, Suspect};
+use crate::{Became, Change, Log, Ownership, Progress, Renew, RowStore, Start, Suspect};
 
 /// How many requests may wait for the coordinator. Whoever makes more waits for room.
 const REQUESTS: usize = 256;
@@ -225,6 +225,10 @@ impl Ownership for Coordinator {
 
     async fn commit(&self, progress: &Progress) -> Result<()> {
         self.ask(Event::Commit { ticket: 0, progress: progress.clone() }).await
+    }
+
+    async fn resume_at(&self, partition: &str, epoch: u64, start: &Start) -> Result<()> {
+        self.ask(Event::ResumeAt { ticket: 0, partition: partition.into(), epoch, start: start.clone() }).await
     }
 
     async fn suspect(&self, partition: &str, epoch: u64, settled: Option<&Position>, suspect: &Suspect) -> Result<()> {

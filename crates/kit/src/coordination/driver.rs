@@ -94,6 +94,7 @@ impl Driver {
             let number = self.tickets;
             match &mut event {
                 Event::Commit { ticket, .. }
+                | Event::ResumeAt { ticket, .. }
                 | Event::Suspect { ticket, .. }
                 | Event::Release { ticket, .. }
                 | Event::Finish { ticket, .. } => {

@@ -8,6 +8,7 @@ pub fn rows(value: &[u8]) {
     read::<MemberRow>(value);
     if let Some(row) = read::<PartRow>(value) {
         let _ = row.from.start();
+        let _ = row.resume.as_ref().map(super::rows::Resume::start);
         for place in row.checkpoint.iter().chain(&row.taken) {
             assert!(Place::from(&Position::from(place)) == *place, "a position");
         }

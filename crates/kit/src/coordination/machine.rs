@@ -163,6 +163,7 @@ impl Machine {
             Event::Tick => {}
             Event::Reply { call, reply } => self.replied(call, reply),
             Event::Commit { ticket, progress } => self.commit(ticket, &progress),
+            Event::ResumeAt { ticket, partition, epoch, start } => self.resume_at(ticket, &partition, epoch, &start),
             Event::Suspect { ticket, partition, epoch, settled, suspect } => {
                 self.suspect(ticket, &partition, epoch, settled.as_ref(), &suspect);
             }

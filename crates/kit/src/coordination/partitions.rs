@@ -4,7 +4,7 @@ use std::{
     time::Instant,
 };
 
-use strait_core::{Error, planted};
+use strait_core::{Error, Position, planted};
 
 use super::{
     Machine,
@@ -40,7 +40,7 @@ pub(super) enum State {
     #[default]
     Free,
     /// Being taken: what its row is expected to be, and becomes.
-    Taking(Expect, PartRow),
+    Taking(Expect, Box<PartRow>),
     /// Ours, or being given up.
     Held(Box<Tenure>),
 }
@@ -282,7 +282,7 @@ impl Machine {
         let expect = if planted!("take-unconditional") { Expect::Is(Version::new("*")) } else { expect };
         let call = Call::Put { key: part_key(partition), expect: expect.clone(), value: encode(&taken) };
         if let Some(part) = self.parts.get_mut(partition) {
-            part.state = State::Taking(expect, taken);
+            part.state = State::Taking(expect, Box::new(taken));
         }
         self.call(call, Purpose::Take(Arc::clone(partition)));
     }
@@ -292,11 +292,11 @@ impl Machine {
         let Some(part) = self.parts.get_mut(partition) else { return };
         let State::Taking(expect, row) = std::mem::take(&mut part.state) else { return };
         match result {
-            Ok(Put::Done(version)) => self.hold(partition, row, version),
+            Ok(Put::Done(version)) => self.hold(partition, *row, version),
             Err(error) if !error.is_ambiguous() => self.report(error),
             Ok(Put::Refused) | Err(_) => {
                 // It may be stored, now or later: what the row says now decides.
-                part.doubt = Some((expect, row));
+                part.doubt = Some((expect, *row));
                 self.restless.insert(Arc::clone(partition));
             }
         }
@@ -318,13 +318,16 @@ impl Machine {
         let suspect = tenure.row.suspect.as_ref().map(Suspect::from);
         let quarantine = (suspect.is_some() || tenure.row.stuck >= STUCK) && !planted!("quarantine-ignored");
         let quarantine = quarantine.then(|| Quarantine::new(suspect));
-        let start = match &tenure.row.checkpoint {
-            Some(place) => Start::After(place.into()),
-            None => tenure.row.from.start(),
+        let checkpoint = tenure.row.checkpoint.as_ref().map(Position::from);
+        let (start, settled) = match (&tenure.row.resume, checkpoint) {
+            (Some(resume), settled) => (resume.start(), settled),
+            (None, Some(position)) => (Start::After(position), None),
+            (None, None) => (tenure.row.from.start(), None),
         };
+        let settled = settled.filter(|_| !planted!("resume-forgets-what-is-settled"));
         part.state = State::Held(Box::new(tenure));
         let partition = Arc::clone(partition);
-        self.out.push_back(Output::Change(Change::Gained { partition, epoch, start, until, quarantine }));
+        self.out.push_back(Output::Change(Change::Gained { partition, epoch, start, settled, until, quarantine }));
     }
 
     /// Everything that was held is lost. Returns the tenures whose handlers may still run.

@@ -16,7 +16,7 @@ use serde::{
 };
 use strait_core::{Error, ErrorKind, Position};
 
-use crate::{Identity, Start, Suspect};
+use crate::{Identity, Start, Suspect, compare};
 
 /// The schema that is written, and the newest that is understood.
 const SCHEMA: u32 = 1;
@@ -50,6 +50,9 @@ pub(super) struct PartRow {
     pub(super) checkpoint: Option<Place>,
     /// Where it starts while there is no checkpoint.
     pub(super) from: From,
+    /// Where it goes on instead of behind the checkpoint: up to here it had nothing more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) resume: Option<Resume>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) finished: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -81,6 +84,7 @@ impl PartRow {
             epoch,
             checkpoint: None,
             from,
+            resume: None,
             finished: false,
             parents,
             stuck: 0,
@@ -178,6 +182,51 @@ pub(super) enum From {
     At(u64),
 }
 
+/// Where a partition goes on of which nothing came for long.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Resume {
+    /// Milliseconds after the Unix epoch.
+    At(u64),
+    After(Place),
+}
+
+impl Resume {
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] if it is no place.
+    pub(super) fn new(start: &Start) -> Result<Self, Error> {
+        match start {
+            Start::At(time) => Ok(Self::At(millis(*time))),
+            Start::After(position) => Ok(Self::After(position.into())),
+            Start::Earliest | Start::Latest => {
+                Err(Error::new(ErrorKind::Invalid, format!("coordination: {start:?} is no place to resume at")))
+            }
+        }
+    }
+
+    pub(super) fn start(&self) -> Start {
+        match self {
+            Self::At(millis) => From::At(*millis).start(),
+            Self::After(place) => Start::After(place.into()),
+        }
+    }
+
+    /// Whether it is before `other`. A time and a position cannot be compared: what is told later holds.
+    pub(super) fn is_before(&self, other: &Self) -> Result<bool, Error> {
+        match (self, other) {
+            (Self::At(one), Self::At(other)) => Ok(one < other),
+            (Self::After(one), Self::After(other)) => Ok(compare(&one.into(), &other.into())?.is_lt()),
+            _ => Ok(false),
+        }
+    }
+}
+
+fn millis(time: SystemTime) -> u64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl From {
     pub(super) fn new(start: &Start, now: SystemTime) -> Self {
         match start {
@@ -188,8 +237,7 @@ impl From {
     }
 
     fn at(time: SystemTime) -> Self {
-        let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self::At(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+        Self::At(millis(time))
     }
 
     pub(super) fn start(self) -> Start {
@@ -274,6 +322,7 @@ mod tests {
             epoch: 3,
             checkpoint: Some(Place::Text("495".into())),
             from: From::At(12),
+            resume: None,
             finished: false,
             parents: vec!["p0".into()],
             stuck: 0,
@@ -286,6 +335,8 @@ mod tests {
     fn what_is_written_is_read() {
         let text = encode(&row());
         assert_eq!(decode::<PartRow>(&text), Ok(row()));
+        let resume = PartRow { resume: Some(Resume::After(Place::Text("496".into()))), ..row() };
+        assert_eq!(decode::<PartRow>(&encode(&resume)), Ok(resume));
         let suspect = PartRow { suspect: Some(SuspectRow { at: Place::Number(7), attempts: 2 }), ..row() };
         assert_eq!(decode::<PartRow>(&encode(&suspect)), Ok(suspect));
         assert_eq!(

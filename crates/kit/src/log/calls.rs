@@ -8,7 +8,7 @@ use strait_core::{ErrorKind, Measure, planted};
 use tokio::time::{self, Instant};
 
 use super::{
-    Became, Progress, Suspect,
+    Became, LogSettings, Progress, Start, Suspect,
     consumer::{Shared, later, now},
     driver::{BEAT, failed, lose, pause},
     reading::Ended,
@@ -54,6 +54,8 @@ pub(super) struct Job {
     pub(super) partition: Arc<str>,
     pub(super) epoch: u64,
     pub(super) progress: Option<Progress>,
+    /// Where it is to be resumed at, once that is stored.
+    pub(super) resume: Option<Start>,
     pub(super) then: Then,
 }
 
@@ -71,7 +73,8 @@ pub(super) enum Then {
 
 impl Tenures {
     /// What may be asked for now, each marked as being under way. `commit` says whether it is time to store progress.
-    fn jobs(&mut self, now: std::time::Instant, commit: bool, grace: Duration) -> Vec<Job> {
+    fn jobs(&mut self, now: std::time::Instant, commit: bool, settings: &LogSettings) -> Vec<Job> {
+        let grace = settings.grace;
         let mut jobs = Vec::new();
         for (number, tenure) in self.iter_mut() {
             if !tenure.calls.may_begin(now) {
@@ -85,18 +88,27 @@ impl Tenures {
                 tenure.grant.lose(); // out of time, or nobody holds a claim
                 let patience = *tenure.calls.patience.get_or_insert_with(|| later(now, grace));
                 Then::Release { reader: tenure.stop_reading(), regardless: patience <= now }
-            } else if commit || tenure.calls.failures > 0 || tenure.became.is_some() {
+            } else if commit
+                || tenure.calls.failures > 0
+                || tenure.became.is_some()
+                || tenure.is_resting_for(settings.resume_interval, now)
+            {
                 Then::Keep
             } else {
                 continue;
             };
             let progress = tenure.progress();
-            if progress.is_none() && matches!(then, Then::Keep) {
+            let resume = match then {
+                Then::Keep if tenure.is_resting_for(settings.resume_interval, now) => tenure.rests_at(),
+                Then::Release { .. } => tenure.rests_at(),
+                _ => None,
+            };
+            if progress.is_none() && resume.is_none() && matches!(then, Then::Keep) {
                 continue;
             }
             tenure.calls.begin();
             let (partition, epoch) = (Arc::clone(&tenure.partition), tenure.epoch);
-            jobs.push(Job { number, partition, epoch, progress, then });
+            jobs.push(Job { number, partition, epoch, progress, resume, then });
         }
         jobs.extend(self.next_trial(now, grace));
         jobs
@@ -105,6 +117,13 @@ impl Tenures {
     /// When the next of what failed may be tried again.
     fn again(&self, now: std::time::Instant) -> Option<std::time::Instant> {
         self.iter().filter_map(|(_, tenure)| tenure.calls.again).filter(|again| *again > now).min()
+    }
+
+    /// When the next partition is due of which nothing was stored for so long. What is stored meanwhile makes it later, and
+    /// what begins meanwhile is not due before.
+    fn rest(&self, now: std::time::Instant, interval: Duration) -> std::time::Instant {
+        let due = self.iter().filter_map(|(_, tenure)| Some(later(tenure.stored?, interval)));
+        due.filter(|due| *due > now).min().unwrap_or_else(|| later(now, interval))
     }
 
     /// Whether something may have to be asked for at any moment, without anybody saying so.
@@ -137,14 +156,15 @@ pub(super) async fn call(shared: &Shared) {
         let (jobs, let_out, wake) = {
             let mut tenures = shared.tenures();
             let let_out = tenures.let_out(now, shared.settings.grace);
-            let jobs = tenures.jobs(now, is_time, shared.settings.grace);
+            let jobs = tenures.jobs(now, is_time, &shared.settings);
             // What is being stored counts too: there may be more of it by the time that it is.
             if commit.is_none() && tenures.has_progress() {
                 commit = Some(later(now, interval));
             }
             tenures.awaits_progress = commit.is_none();
             let beat = tenures.is_restless().then(|| later(now, BEAT));
-            (jobs, let_out, [commit, tenures.again(now), beat].into_iter().flatten().min())
+            let rest = tenures.rest(now, shared.settings.resume_interval);
+            (jobs, let_out, [commit, tenures.again(now), beat, Some(rest)].into_iter().flatten().min())
         };
         if let_out {
             shared.ready.notify_one();
@@ -214,6 +234,43 @@ enum Stored {
 }
 
 async fn store(shared: &Shared, job: &Job) -> Stored {
+    let stored = commit(shared, job).await;
+    match &job.resume {
+        Some(start) if stored == Stored::Done => resume_at(shared, job, start).await,
+        _ => stored,
+    }
+}
+
+/// Stores where it is resumed at. What fails is tried again when it is next due: only a partition that is idle for as long
+/// as its provider keeps records needs it.
+async fn resume_at(shared: &Shared, job: &Job, start: &Start) -> Stored {
+    match guard(|| shared.ownership.resume_at(&job.partition, job.epoch, start)).await {
+        Ok(()) => {
+            let mut tenures = shared.tenures();
+            if let Some(tenure) = tenures.current(job).and_then(|number| tenures.get_mut(number)) {
+                (tenure.resumed, tenure.stored) = (Some(start.clone()), Some(now()));
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::Lost => {
+            let number = shared.tenures().current(job);
+            if let Some(number) = number {
+                lose(shared, number);
+            }
+            return Stored::Lost;
+        }
+        Err(error) => {
+            failed(shared, "resume", error.kind());
+            tracing::warn!(partition = %job.partition, %error, "where a partition is resumed at could not be stored");
+            let mut tenures = shared.tenures();
+            if let Some(tenure) = tenures.current(job).and_then(|number| tenures.get_mut(number)) {
+                tenure.stored = Some(now());
+            }
+        }
+    }
+    Stored::Done
+}
+
+async fn commit(shared: &Shared, job: &Job) -> Stored {
     let Some(progress) = &job.progress else { return Stored::Done };
     let is_last = matches!(job.then, Then::Release { .. });
     if planted!("settled-and-not-stored") || (is_last && planted!("last-commit-left-out")) {
@@ -223,7 +280,7 @@ async fn store(shared: &Shared, job: &Job) -> Stored {
         Ok(()) => {
             let mut tenures = shared.tenures();
             if let Some(number) = tenures.current(job) {
-                tenures.committed(number, progress.position.clone());
+                tenures.committed(number, progress.position.clone(), now());
             }
             Stored::Done
         }

@@ -69,7 +69,7 @@ async fn follow(shared: &Arc<Shared>) {
 
 fn apply(shared: &Arc<Shared>, change: Change) {
     match change {
-        Change::Gained { partition, epoch, start, until, quarantine } => {
+        Change::Gained { partition, epoch, start, settled, until, quarantine } => {
             let former = shared.tenures().of_partition(&partition);
             if let Some(former) = former {
                 lose(shared, former);
@@ -79,7 +79,8 @@ fn apply(shared: &Arc<Shared>, change: Change) {
                 tracing::warn!(%partition, ?suspect, "owners of a partition died without having come further: it is worked on one message at a time");
             }
             let isolation = quarantine.map(|quarantine| Isolation::new(quarantine, shared.settings.buffer));
-            let number = shared.tenures().begin(Tenure::new(partition, epoch, start, until, isolation));
+            let tenure = Tenure::new(partition, epoch, start, settled, until, isolation);
+            let number = shared.tenures().begin(tenure);
             if !*shared.closing.borrow() {
                 start_reading(shared, number);
             }

@@ -28,6 +28,8 @@ struct State {
     /// Children that wait for all their parents.
     waiting: Vec<Partition>,
     progress: BTreeMap<Arc<str>, Position>,
+    /// Where those go on of which nothing came since.
+    resume: BTreeMap<Arc<str>, Start>,
     closed: bool,
 }
 
@@ -60,9 +62,18 @@ impl Static {
 
 impl State {
     fn gain(&mut self, partition: Arc<str>, epoch: u64, start: Start) {
-        let from = self.progress.get(&partition).map_or_else(|| start.clone(), |last| Start::After(last.clone()));
+        let settled = self.progress.get(&partition).cloned();
+        let after = || settled.clone().map(Start::After);
+        let from = self.resume.get(&partition).cloned().or_else(after).unwrap_or_else(|| start.clone());
         self.owned.insert(Arc::clone(&partition), Owned { epoch, start });
-        self.changes.push_back(Change::Gained { partition, epoch, start: from, until: None, quarantine: None });
+        self.changes.push_back(Change::Gained {
+            partition,
+            epoch,
+            start: from,
+            settled,
+            until: None,
+            quarantine: None,
+        });
     }
 
     fn check(&self, partition: &str, epoch: u64) -> Result<()> {
@@ -99,7 +110,15 @@ impl Ownership for Static {
             let text = format!("partition {partition:?} has come further than {position}");
             return Err(Error::new(ErrorKind::Invalid, text));
         }
+        state.resume.remove(partition);
         state.progress.insert(Arc::clone(partition), position.clone());
+        Ok(())
+    }
+
+    async fn resume_at(&self, partition: &str, epoch: u64, start: &Start) -> Result<()> {
+        let mut state = self.state();
+        state.check(partition, epoch)?;
+        state.resume.insert(partition.into(), start.clone());
         Ok(())
     }
 

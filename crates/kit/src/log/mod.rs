@@ -107,6 +107,11 @@ pub enum Page {
         lag: Option<Lag>,
         /// Whether nothing was stored behind them when they were read. `false` if that is not known.
         caught_up: bool,
+        /// Where the partition may be opened instead to go on behind them, if that can be told: [`Start::After`] a position
+        /// that is none of a record, or [`Start::At`] a time before which nothing is stored any more. Where nothing comes
+        /// for long it is stored in place of the last position, which the provider forgets. A record that is before it
+        /// must be among these, or have come before; one that comes again is not delivered again.
+        resume: Option<Start>,
     },
     /// The partition was split or merged, and ends here for good.
     End {

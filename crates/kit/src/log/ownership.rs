@@ -32,6 +32,10 @@ pub trait Ownership: Any + Debug + Send + Sync {
     /// other.
     async fn commit(&self, progress: &Progress) -> Result<()>;
 
+    /// Stores where whoever owns the partition next may begin, as long as no progress is committed behind it. Everything
+    /// before it is settled. Rare. One that is before what is stored changes nothing.
+    async fn resume_at(&self, partition: &str, epoch: u64, start: &Start) -> Result<()>;
+
     /// Stores which message is worked on next, alone, and that everything up to `settled` is. Called in tenures that were
     /// gained in quarantine only, before the message is handed out. Where no tenure is, nothing is to be done.
     async fn suspect(&self, partition: &str, epoch: u64, settled: Option<&Position>, suspect: &Suspect) -> Result<()>;
@@ -75,6 +79,8 @@ pub enum Change {
         epoch: u64,
         /// Where to start.
         start: Start,
+        /// What is known to be settled beyond that: it may come again, and is not to be delivered.
+        settled: Option<Position>,
         /// When it ends unless it is renewed.
         until: Option<Instant>,
         /// Set if owners died one after the other and came no further: perhaps a message kills its process.

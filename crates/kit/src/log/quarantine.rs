@@ -83,14 +83,21 @@ impl Tenures {
             }
             tenure.calls.begin();
             let (partition, epoch) = (Arc::clone(&tenure.partition), tenure.epoch);
-            return Some(Job { number: last, partition, epoch, progress: Some(progress), then: Then::Keep });
+            return Some(Job {
+                number: last,
+                partition,
+                epoch,
+                progress: Some(progress),
+                resume: None,
+                then: Then::Keep,
+            });
         }
         let (number, suspect) = next?;
         let tenure = self.get_mut(number)?;
         tenure.calls.begin();
         let (partition, epoch, progress) = (Arc::clone(&tenure.partition), tenure.epoch, tenure.progress());
         self.naming = Some(number);
-        Some(Job { number, partition, epoch, progress, then: Then::Name(suspect) })
+        Some(Job { number, partition, epoch, progress, resume: None, then: Then::Name(suspect) })
     }
 
     /// It is named: it may be handed out.

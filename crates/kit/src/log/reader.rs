@@ -4,13 +4,14 @@ use strait_core::{Error, ErrorKind, Measure, Position, Result, planted};
 use tokio::time;
 
 use super::{
-    Became, Page, Reader, Start, Trimmed,
+    Became, Page, Reader, Record, Start, Trimmed,
     consumer::{Shared, now},
     driver::{failed, lose, pause},
     pages::Measured,
     reading::{Ended, Stop},
+    tenure::Tenure,
 };
-use crate::guard::guard;
+use crate::{compare, guard::guard};
 
 /// How long a reader may take to close, and a partition to be opened that is not to be read any more.
 const STOPPING: Duration = Duration::from_secs(2);
@@ -24,10 +25,10 @@ pub(super) async fn read(shared: Arc<Shared>, number: u32, mut stop: Stop, forme
     for former in former {
         former.wait().await;
     }
-    let begin =
-        shared.tenures().get(number).map(|tenure| (Arc::clone(&tenure.partition), tenure.epoch, tenure.begin()));
-    let Some((partition, epoch, start)) = begin else { return };
-    let mut place = Place { shared, number, partition, epoch, start, failures: 0, is_read: false };
+    let begin = |tenure: &Tenure| (Arc::clone(&tenure.partition), tenure.epoch, tenure.begin(), tenure.settled.clone());
+    let begin = shared.tenures().get(number).map(begin);
+    let Some((partition, epoch, start, settled)) = begin else { return };
+    let mut place = Place { shared, number, partition, epoch, start, settled, failures: 0, is_read: false };
     loop {
         let went = match place.open(&mut stop).await {
             Some(Ok(reader)) => place.read_on(reader, &mut stop).await,
@@ -58,6 +59,8 @@ struct Place {
     partition: Arc<str>,
     epoch: u64,
     start: Start,
+    /// What may come again and is settled, until something comes that is behind it.
+    settled: Option<Position>,
     failures: u32,
     /// Whether it was measured that it is read: since this task began, and since that failed.
     is_read: bool,
@@ -119,7 +122,7 @@ impl Place {
             return Ok(None);
         };
         match guard(|| reader.next(budget)).await? {
-            Page::Records { records, lag, caught_up } => {
+            Page::Records { mut records, lag, caught_up, resume } => {
                 self.failures = 0;
                 if !std::mem::replace(&mut self.is_read, true) {
                     self.observe(Measure::Reading { partition: &self.partition, failed: None });
@@ -127,13 +130,15 @@ impl Place {
                 if let Some(lag) = lag {
                     self.observe(Measure::Lag { partition: &self.partition, lag });
                 }
-                if let Some(last) = records.last() {
-                    self.start = Start::After(last.position.clone());
-                    let page = Measured::new(records);
-                    self.shared.tenures().arrive(self.number, page);
-                    self.shared.ready.notify_one();
+                let start = records.last().map(|last| Start::After(last.position.clone()));
+                self.drop_settled(&mut records)?;
+                self.start = start.unwrap_or_else(|| self.start.clone());
+                if records.is_empty() {
+                    self.found_nothing(caught_up, resume);
                 } else {
-                    self.found_nothing(caught_up);
+                    let page = Measured::new(records);
+                    self.shared.tenures().arrive(self.number, page, resume);
+                    self.shared.ready.notify_one();
                 }
                 Ok(None)
             }
@@ -151,8 +156,31 @@ impl Place {
         Then::End
     }
 
-    fn found_nothing(&self, caught_up: bool) {
+    /// Drops what is settled of what comes first.
+    fn drop_settled(&mut self, records: &mut Vec<Record>) -> Result<()> {
+        let Some(settled) = self.settled.as_ref().filter(|_| !planted!("resume-forgets-what-is-settled")) else {
+            return Ok(());
+        };
+        let mut count = 0;
+        for record in &*records {
+            if compare(&record.position, settled)?.is_gt() {
+                self.settled = None;
+                break;
+            }
+            count += 1;
+        }
+        records.drain(..count);
+        Ok(())
+    }
+
+    fn found_nothing(&self, caught_up: bool, resume: Option<Start>) {
         let mut tenures = self.shared.tenures();
+        if let Some(tenure) = tenures.get_mut(self.number)
+            && resume.is_some()
+        {
+            tenure.resume = resume;
+            tenure.stored.get_or_insert_with(now);
+        }
         if caught_up {
             tenures.caught_up(self.number);
         }

@@ -16,6 +16,9 @@ pub struct LogSettings {
     pub page: usize,
     /// How often progress is committed. What was settled since comes again after a crash. Default: 1 s.
     pub commit_interval: Duration,
+    /// How often [`resume`](super::Page::Records::resume) is stored of a partition of which nothing else is; also when it is
+    /// handed over. To be well below how long the provider keeps a record. Default: 1 h.
+    pub resume_interval: Duration,
     /// How long a partition may drain before it is handed over regardless, and how long it then waits for a commit that
     /// fails. Default: 30 s.
     pub grace: Duration,
@@ -44,6 +47,7 @@ impl Default for LogSettings {
             buffer_bytes: 64 << 20,
             page: 256,
             commit_interval: Duration::from_secs(1),
+            resume_interval: Duration::from_secs(3600),
             grace: Duration::from_secs(30),
             sweep: Duration::from_millis(500),
             trimmed: Trimmed::default(),

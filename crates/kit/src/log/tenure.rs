@@ -1,4 +1,9 @@
-use std::{collections::HashSet, mem, sync::Arc, time::Instant};
+use std::{
+    collections::HashSet,
+    mem,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use strait_core::{Budget, ClaimState, Error, Grant, Origin, Position, Received, Token, planted};
 use tokio::sync::Notify;
@@ -20,8 +25,13 @@ pub(super) struct Tenure {
     pub(super) grant: Grant,
     /// From before the partition was read again, with claims that are left.
     former: Vec<Grant>,
-    /// Where it started.
+    /// Where it started, and what is settled beyond that.
     start: Start,
+    pub(super) settled: Option<Position>,
+    /// Where it may be read from instead, if all that came is settled; what of that is stored, and since when nothing was.
+    pub(super) resume: Option<Start>,
+    pub(super) resumed: Option<Start>,
+    pub(super) stored: Option<Instant>,
     pub(super) ledger: Ledger<Position>,
     pub(super) pages: Pages,
     /// How many bytes its reader may hold by itself.
@@ -55,6 +65,7 @@ impl Tenure {
         partition: Arc<str>,
         epoch: u64,
         start: Start,
+        settled: Option<Position>,
         until: Option<Instant>,
         isolation: Option<Isolation>,
     ) -> Self {
@@ -64,6 +75,10 @@ impl Tenure {
             partition,
             epoch,
             start,
+            settled,
+            resume: None,
+            resumed: None,
+            stored: None,
             ledger: Ledger::default(),
             pages: Pages::default(),
             ahead: 0,
@@ -120,6 +135,20 @@ impl Tenure {
         self.ledger.watermark().is_some() && self.ledger.watermark() != self.committed.as_ref()
     }
 
+    /// Where it is to be resumed at, once everything that came is settled and that is not stored yet. What was dropped
+    /// unread, or is to be worked on alone, is before no place that was told.
+    pub(super) fn rests_at(&self) -> Option<Start> {
+        let rests = self.ledger.span() == 0 && self.pages.is_empty() && self.isolation.is_none();
+        let rests = rests && self.became.is_none();
+        self.resume.clone().filter(|resume| rests && self.resumed.as_ref() != Some(resume))
+    }
+
+    /// Whether that is to be stored now, since nothing was for so long.
+    pub(super) fn is_resting_for(&self, interval: Duration, now: Instant) -> bool {
+        let is_due = self.stored.is_some_and(|stored| now.saturating_duration_since(stored) >= interval);
+        is_due && !self.has_progress() && self.rests_at().is_some()
+    }
+
     /// Loses every claim. Returns the grants of which some are left.
     pub(super) fn give_up(&mut self) -> Vec<Grant> {
         self.grant.lose();
@@ -134,6 +163,7 @@ impl Tenure {
     pub(super) fn drop_pages(&mut self) {
         if !self.pages.is_empty() {
             self.pages.clear();
+            self.resume = None;
             if !planted!("finished-before-delivered") {
                 self.became = None;
             }
@@ -164,7 +194,9 @@ impl Tenure {
         let isolation = self.isolation.take().map(Isolation::again);
         let former = self.give_up();
         self.stop_reading();
-        let mut new = Self::new(Arc::clone(&self.partition), self.epoch, self.begin(), until, isolation);
+        let mut new =
+            Self::new(Arc::clone(&self.partition), self.epoch, self.begin(), self.settled.take(), until, isolation);
+        (new.resumed, new.stored) = (self.resumed.take(), self.stored);
         new.former = former;
         new.former_readers = mem::take(&mut self.former_readers);
         new.calls = mem::take(&mut self.calls);

@@ -9,7 +9,7 @@ use strait_core::{Budget, ClaimState, Error, ErrorKind, Grant, Position, Receive
 use tokio::sync::Notify;
 
 use super::{
-    LogSettings,
+    LogSettings, Start,
     pages::Measured,
     quarantine::Isolation,
     reading::{Ended, Reading},
@@ -204,9 +204,10 @@ impl Tenures {
         Some((tenure.room(self.share(settings), settings.page), Arc::clone(&tenure.room)))
     }
 
-    /// Takes in a page.
-    pub(super) fn arrive(&mut self, number: u32, page: Measured) {
+    /// Takes in a page, and where the partition may be resumed behind it.
+    pub(super) fn arrive(&mut self, number: u32, page: Measured, resume: Option<Start>) {
         let Some(tenure) = self.held.get_mut(&number) else { return };
+        tenure.resume = resume;
         let is_turn = tenure.pages.is_empty();
         tenure.pages.push(page);
         let moved = tenure.skip_settled();
@@ -300,9 +301,10 @@ impl Tenures {
         outcomes
     }
 
-    pub(super) fn committed(&mut self, number: u32, position: Position) {
+    pub(super) fn committed(&mut self, number: u32, position: Position, now: Instant) {
         if let Some(tenure) = self.held.get_mut(&number) {
             tenure.committed = Some(position);
+            (tenure.stored, tenure.resumed) = (Some(now), None);
         }
     }
 

@@ -115,7 +115,7 @@ impl Reader for Reading {
             position: Position::Number(index as u64),
             stored_at: None,
         });
-        Ok(Page::Records { records: records.collect(), lag: None, caught_up: false })
+        Ok(Page::Records { records: records.collect(), lag: None, caught_up: false, resume: None })
     }
 
     fn ahead(&self) -> usize {

@@ -8,4 +8,5 @@ mod commits;
 mod moves;
 mod quarantine;
 mod readers;
+mod resuming;
 mod scene;

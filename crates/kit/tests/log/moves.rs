@@ -145,7 +145,14 @@ async fn a_renewal_that_is_heard_late_moves_no_end_back() {
     scene.store("a", 1);
     let now = Instant::now().into_std();
     let until = Some(now + 5 * SECOND);
-    let gained = Change::Gained { partition: "a".into(), epoch: 1, start: Start::Earliest, until, quarantine: None };
+    let gained = Change::Gained {
+        partition: "a".into(),
+        epoch: 1,
+        start: Start::Earliest,
+        settled: None,
+        until,
+        quarantine: None,
+    };
     scene.say(Ok(gained));
     let consumer = scene.open(|_| {});
     let batch = receive(&consumer).await;

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
-    time::Duration,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use async_trait::async_trait;
@@ -32,6 +32,7 @@ struct Inner {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing that a test says")]
 struct State {
     partitions: BTreeMap<String, Stored>,
     owned: BTreeMap<String, u64>,
@@ -52,6 +53,11 @@ struct State {
     measured: Vec<(String, Option<ErrorKind>)>,
     /// How many bytes are held, as was measured last.
     held: usize,
+    /// Whether readers cannot tell that nothing is stored behind what they brought.
+    unsure: bool,
+    /// Whether readers tell where they may be resumed, and how often they were called.
+    resumes: bool,
+    reads: u64,
     /// Whether readers hold as much by themselves as they may.
     pushes: bool,
 }
@@ -130,9 +136,27 @@ impl Scene {
             partition: partition.into(),
             epoch,
             start: Start::Earliest,
+            settled: None,
             until: None,
             quarantine,
         }));
+    }
+
+    /// Has a partition gained that is read from its beginning, and is settled up to a record.
+    pub(crate) fn gain_settled(&self, partition: &str, settled: u64) {
+        self.state().owned.insert(partition.to_owned(), 1);
+        let (partition, epoch, start, settled) = (partition.into(), 1, Start::Earliest, Some(settled.into()));
+        self.say(Ok(Change::Gained { partition, epoch, start, settled, until: None, quarantine: None }));
+    }
+
+    /// Its readers cannot tell whether they have caught up.
+    pub(crate) fn unsure(&self) {
+        self.state().unsure = true;
+    }
+
+    /// Its readers tell where they may be resumed: at the second that is the number of the call.
+    pub(crate) fn resume(&self) {
+        self.state().resumes = true;
     }
 
     pub(crate) fn revoke(&self, partition: &str) {
@@ -298,6 +322,11 @@ struct Read {
 impl Reader for Read {
     async fn next(&mut self, budget: Budget) -> Result<Page> {
         self.scene.called("read", &self.partition, "").await?;
+        let resume = {
+            let mut state = self.scene.state();
+            state.reads += 1;
+            state.resumes.then(|| Start::At(UNIX_EPOCH + SECOND * u32::try_from(state.reads).unwrap()))
+        };
         let (trimmed, last, bytes, ended, nameless, removed) = {
             let state = self.scene.state();
             let stored = &state.partitions[&self.partition];
@@ -317,7 +346,7 @@ impl Reader for Read {
         }
         if self.next > last {
             sleep(SECOND / 10).await;
-            return Ok(Page::Records { records: Vec::new(), lag: None, caught_up: true });
+            return Ok(Page::Records { records: Vec::new(), lag: None, caught_up: !self.scene.state().unsure, resume });
         }
         let record = |number: u64| {
             let text = format!("{}{number}", self.partition);
@@ -328,7 +357,7 @@ impl Reader for Read {
         let end = last.min(self.next + fit - 1);
         let records = (self.next..=end).map(record).collect();
         self.next = end + 1;
-        Ok(Page::Records { records, lag: Some(Lag::Messages(last - end)), caught_up: last == end })
+        Ok(Page::Records { records, lag: Some(Lag::Messages(last - end)), caught_up: last == end, resume })
     }
 
     fn ahead(&self) -> usize {
@@ -359,6 +388,11 @@ impl Ownership for Scene {
 
     async fn commit(&self, progress: &Progress) -> Result<()> {
         self.called("commit", &progress.partition, &progress.position.to_string()).await
+    }
+
+    async fn resume_at(&self, partition: &str, _: u64, start: &Start) -> Result<()> {
+        let said = if matches!(start, Start::At(_)) { "" } else { "at no time" };
+        self.called("resume", partition, said).await
     }
 
     async fn suspect(&self, partition: &str, _: u64, settled: Option<&Position>, suspect: &Suspect) -> Result<()> {

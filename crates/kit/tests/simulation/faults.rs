@@ -33,6 +33,7 @@ pub(crate) enum Fault {
 
 /// What a run is like.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing that may go wrong")]
 pub(crate) struct Weather {
     pub(crate) processes: u32,
     pub(crate) partitions: u32,

@@ -8,7 +8,7 @@ use std::{
 use fastrand::Rng;
 use strait_core::{ErrorKind, Result};
 use strait_kit::{
-    Became, Change, Identity, Progress, Suspect,
+    Became, Change, Identity, Progress, Start, Suspect,
     coordination::{CoordinatorSettings, Event, Machine, Now, Output},
 };
 
@@ -18,6 +18,9 @@ use crate::{
     log::{name, number, wall},
     world::{Happening, SECOND, World},
 };
+
+/// How far from its time a record may turn up.
+const UNSURE: Time = 20 * SECOND;
 
 /// How long a partition may drain.
 const GRACE: Time = 6 * SECOND;
@@ -99,7 +102,7 @@ impl World {
                     Output::Done { ticket, result } => self.done(pid, ticket, result),
                     Output::Report(_) => self.fire("reported"),
                     Output::Opened(outcome) => {
-                        self.fire(if outcome.is_ok() { "opened" } else { "refused another log" })
+                        self.fire(if outcome.is_ok() { "opened" } else { "refused another log" });
                     }
                     _ => {
                         self.processes[pid].alive = false;
@@ -125,11 +128,13 @@ impl World {
 
     fn change(&mut self, pid: Pid, change: Change) -> Option<Event> {
         match change {
-            Change::Gained { partition, epoch, start, until, quarantine } => {
+            Change::Gained { partition, epoch, start, settled, until, quarantine } => {
                 let partition = number(&partition);
                 let until = self.time(pid, until.expect("members have an end"));
                 self.processes[pid].until = until;
-                let next = self.log.seek(partition, &start);
+                let passed = settled.map_or(0, |settled| self.log.seek(partition, &Start::After(settled)));
+                let next = self.log.seek(partition, &start).max(passed);
+                self.count("resumed at a time", u64::from(passed > 0));
                 let tenure = Tenure::new(epoch, next, quarantine.is_some());
                 self.processes[pid].engine.held.insert(partition, tenure);
                 self.note(What::Gained { pid, partition, epoch, until });
@@ -310,7 +315,7 @@ impl World {
         if tenure.is_busy() {
             return;
         }
-        let Some(position) = tenure.progress() else { return };
+        let Some(position) = tenure.progress() else { return self.resume_at(pid, partition) };
         process.tickets += 1;
         tenure.committing = Some((position, process.tickets));
         let (ticket, epoch, committed) = (process.tickets, tenure.epoch, tenure.committed);
@@ -324,6 +329,19 @@ impl World {
             self.fire("told late");
             self.tell(pid, Event::Commit { ticket: 0, progress: progress(late) });
         }
+    }
+
+    /// Stores now and then that there was nothing more of a partition.
+    fn resume_at(&mut self, pid: Pid, partition: usize) {
+        let Some(tenure) = self.processes[pid].engine.held.get(&partition) else { return };
+        let is_idle = tenure.ledger.span() == 0 && tenure.next == self.log.shards[partition].records.len();
+        if !is_idle || tenure.isolation.is_some() || self.rng.f64() > 0.05 {
+            return;
+        }
+        let (partition, epoch) = (name(partition), tenure.epoch);
+        self.fire("place to resume at");
+        let start = Start::At(wall(self.now.saturating_sub(UNSURE)));
+        self.tell(pid, Event::ResumeAt { ticket: 0, partition, epoch, start });
     }
 
     /// Releases what is drained, or out of time, and finishes what has come to its end.

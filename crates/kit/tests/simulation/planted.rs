@@ -31,6 +31,7 @@ pub(crate) const DEFECTS: &[(&str, u64, u64)] = &[
     ("quarantine-ignored", 0, 100),
     ("refused-taken-for-stored", 0, 300),
     ("release-before-forgetting", 0, 50),
+    ("resume-forgets-what-is-settled", 0, 300),
     ("revived", 0, 300),
     ("start-rewritten", 0, 100),
     ("take-unconditional", 0, 100),

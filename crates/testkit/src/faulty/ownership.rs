@@ -5,7 +5,7 @@ use std::{
 
 use async_trait::async_trait;
 use strait_core::{ErrorKind, Position, Result};
-use strait_kit::{Became, Change, Ownership, Progress, Renew, Suspect};
+use strait_kit::{Became, Change, Ownership, Progress, Renew, Start, Suspect};
 use tokio::time::Instant;
 
 use super::{Fault, Faults, InHand, Site, error, lost_answer};
@@ -130,6 +130,10 @@ impl Ownership for FaultyOwnership {
             Err(_) => {}
         }
         committed
+    }
+
+    async fn resume_at(&self, partition: &str, epoch: u64, start: &Start) -> Result<()> {
+        self.store(self.inner.resume_at(partition, epoch, start)).await
     }
 
     async fn suspect(&self, partition: &str, epoch: u64, settled: Option<&Position>, suspect: &Suspect) -> Result<()> {

@@ -201,7 +201,7 @@ impl Reader for ServedReader {
         match ask(&mut self.line, &self.topic, next).await? {
             Answer::Records { records, behind, caught_up } => {
                 let records = records.into_iter().map(Record::try_from).collect::<Result<_>>()?;
-                Ok(Page::Records { records, lag: behind.map(Lag::Messages), caught_up })
+                Ok(Page::Records { records, lag: behind.map(Lag::Messages), caught_up, resume: None })
             }
             Answer::End { children } => {
                 Ok(Page::End { children: children.into_iter().map(|child: Part| child.into()).collect() })

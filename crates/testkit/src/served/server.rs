@@ -127,7 +127,7 @@ async fn answer(
         Ask::Next { messages, bytes } => {
             let reader = reader.as_mut().ok_or_else(|| Error::new(ErrorKind::Invalid, "served: nothing is open"))?;
             Ok(match reader.next(Budget::new(messages, bytes)).await? {
-                Page::Records { records, lag, caught_up } => {
+                Page::Records { records, lag, caught_up, .. } => {
                     let behind = lag.and_then(|lag| if let Lag::Messages(count) = lag { Some(count) } else { None });
                     Answer::Records { records: records.iter().map(Into::into).collect(), behind, caught_up }
                 }

@@ -144,6 +144,14 @@ impl Checker {
         if let Some(position) = ahead {
             self.wrong(format!("ahead: {} has {checkpoint:?} stored, and {position} is not settled", name(partition)));
         }
+        if let Some(at) = row["resume"]["at"].as_u64() {
+            let at = (at.saturating_sub(1_700_000_000_000)) * 1000;
+            let before = |record: &Record| !record.settled && !record.skipped && record.time < at;
+            let ahead = self.part(partition).records.iter().find(|(_, record)| before(record)).map(|(at, _)| *at);
+            if let Some(position) = ahead {
+                self.wrong(format!("ahead: {} resumes behind {position}, which is not settled", name(partition)));
+            }
+        }
         if finished {
             let rowless =
                 |child: &usize| self.partitions.get(child).is_none_or(|child| child.row.is_none() && !child.broken);
@@ -184,6 +192,10 @@ impl Checker {
         }
         if record(&row["checkpoint"]) < record(&before["checkpoint"]) {
             self.wrong(format!("regress: {p} goes back from {} to {}", before["checkpoint"], row["checkpoint"]));
+        }
+        let resume = |row: &Value| row["resume"]["at"].as_u64();
+        if row["checkpoint"] == before["checkpoint"] && resume(row) < resume(before) {
+            self.wrong(format!("regress: {p} resumes at {}, and at {} before", row["resume"], before["resume"]));
         }
         if before["nonce"] == row["nonce"] {
             self.wrong(format!("{p} is written twice with the same nonce {}", row["nonce"]));
