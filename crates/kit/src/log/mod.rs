@@ -43,8 +43,9 @@ pub trait Log: Debug + Send + Sync + 'static {
     async fn partitions(&self) -> Result<Vec<Partition>>;
 
     /// Opens a partition for reading. `epoch` grows with every owner, for providers that fence readers by it. Called once the
-    /// reader before it, if there was one, is closed. A reader that a provider pushes to holds at most `ahead` bytes by itself,
-    /// and a message: what came and `next` has not returned yet.
+    /// reader before it, if there was one, is closed. A reader holds at most `ahead` bytes by itself, and a message: what its
+    /// provider pushed, or what one call to it brought beyond what `next` was asked for. All readers of a consumer share a
+    /// quarter of its buffer for that.
     ///
     /// Not dropped while the partition is to be read. Once it is not, the call has 2 s to end, and its reader is closed; then
     /// it is dropped, as it is at once with a consumer that is dropped without being closed. What a dropped call has attached
@@ -66,14 +67,18 @@ pub trait Reader: Send {
     /// The next records within `budget`, after a while an empty page if there is nothing new. Cancel-safe: a dropped
     /// call skips nothing.
     ///
+    /// The budget is the partition's share of what may wait, which is little where many are owned. Where calls to the
+    /// provider are few, one brings as much as the reader may hold, and `next` returns the rest of it without another.
+    ///
     /// # Errors
     ///
     /// As [`Log::open`]: after [`ErrorKind::Lost`](strait_core::ErrorKind::Lost) the tenure is over; after any other the
     /// reader is closed, and the partition opened again behind the last record that came.
     async fn next(&mut self, budget: Budget) -> Result<Page>;
 
-    /// How many bytes it may hold by itself: 0 unless its provider pushes, never more than it was opened with. They count
-    /// against the buffer of its partition until it is closed.
+    /// How many bytes it may come to hold by itself before `next` returns again: what it holds now, or all that it was
+    /// opened with where its provider pushes. Asked for when it is open, and after each page. They count against the buffer
+    /// of its partition.
     fn ahead(&self) -> usize;
 
     /// Ends the reading: detaches from the provider. Called for every reader, also after an error, and before its partition is

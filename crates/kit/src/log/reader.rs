@@ -28,7 +28,7 @@ pub(super) async fn read(shared: Arc<Shared>, number: u32, mut stop: Stop, forme
     let begin = |tenure: &Tenure| (Arc::clone(&tenure.partition), tenure.epoch, tenure.begin(), tenure.settled.clone());
     let begin = shared.tenures().get(number).map(begin);
     let Some((partition, epoch, start, settled)) = begin else { return };
-    let mut place = Place { shared, number, partition, epoch, start, settled, failures: 0, is_read: false };
+    let mut place = Place { shared, number, partition, epoch, start, settled, failures: 0, ahead: 0, is_read: false };
     loop {
         let went = match place.open(&mut stop).await {
             Some(Ok(reader)) => place.read_on(reader, &mut stop).await,
@@ -62,6 +62,8 @@ struct Place {
     /// What may come again and is settled, until something comes that is behind it.
     settled: Option<Position>,
     failures: u32,
+    /// How many bytes its reader may hold by itself.
+    ahead: usize,
     /// Whether it was measured that it is read: since this task began, and since that failed.
     is_read: bool,
 }
@@ -92,7 +94,7 @@ impl Place {
 
     /// Reads until it fails or is over, and closes the reader.
     async fn read_on(&mut self, mut reader: Box<dyn Reader>, stop: &mut Stop) -> Result<Then> {
-        self.shared.tenures().reads_ahead(self.number, reader.ahead());
+        self.reads_ahead(reader.ahead());
         let went = loop {
             let went = tokio::select! {
                 biased;
@@ -108,8 +110,15 @@ impl Place {
             Ok(Err(error)) => tracing::debug!(partition = %self.partition, %error, "a reader did not close in order"),
             Err(_) => tracing::warn!(partition = %self.partition, "a reader did not close in time, and was dropped"),
         }
-        self.shared.tenures().reads_ahead(self.number, 0);
+        self.reads_ahead(0);
         went
+    }
+
+    /// Its reader may hold so many bytes by itself.
+    fn reads_ahead(&mut self, bytes: usize) {
+        if std::mem::replace(&mut self.ahead, bytes) != bytes {
+            self.shared.tenures().reads_ahead(self.number, bytes);
+        }
     }
 
     /// Waits for room, and reads a page. Returns what follows, once this reader has nothing more. Cancel-safe: a page is
@@ -121,7 +130,9 @@ impl Place {
             room.notified().await;
             return Ok(None);
         };
-        match guard(|| reader.next(budget)).await? {
+        let page = guard(|| reader.next(budget)).await?;
+        self.reads_ahead(reader.ahead());
+        match page {
             Page::Records { mut records, lag, caught_up, resume } => {
                 self.failures = 0;
                 if !std::mem::replace(&mut self.is_read, true) {

@@ -183,7 +183,7 @@ impl Tenures {
         self.share(settings).bytes / AHEAD
     }
 
-    /// How many bytes the reader of a tenure may hold by itself, until it is closed.
+    /// How many bytes the reader of a tenure may hold by itself, until it says otherwise.
     pub(super) fn reads_ahead(&mut self, number: u32, bytes: usize) {
         if let Some(tenure) = self.held.get_mut(&number) {
             tenure.ahead = bytes;

@@ -6,6 +6,7 @@ mod bytes;
 mod closing;
 mod commits;
 mod moves;
+mod pace;
 mod quarantine;
 mod readers;
 mod resuming;
