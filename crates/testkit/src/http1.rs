@@ -9,7 +9,7 @@ use tokio::{
 };
 
 /// Most bytes of a message. What is larger ends its connection.
-const LARGEST: usize = 16 << 20;
+pub(crate) const LARGEST: usize = 16 << 20;
 
 /// The first line, and the lines that follow it.
 #[derive(Clone, Debug)]
@@ -29,8 +29,23 @@ impl Head {
         self.get("content-type").is_some_and(|kind| kind.contains("json"))
     }
 
+    pub(crate) fn is_chunked(&self) -> bool {
+        self.get("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked"))
+    }
+
+    /// The head of a message whose body comes in chunks, and whose connection ends after it.
+    pub(crate) fn chunked(&self) -> String {
+        self.fields() + "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    }
+
     /// The whole message with this body, whose connection ends after it.
     pub(crate) fn with_body(&self, body: &[u8]) -> Vec<u8> {
+        let head = format!("{}Content-Length: {}\r\nConnection: close\r\n\r\n", self.fields(), body.len());
+        [head.as_bytes(), body].concat()
+    }
+
+    /// What it says, but for the body and the connection.
+    fn fields(&self) -> String {
         let about_the_body = |line: &str| {
             let name = line.split(':').next().unwrap_or_default().to_ascii_lowercase();
             ["connection", "content-length", "transfer-encoding", "keep-alive"].contains(&name.as_str())
@@ -39,8 +54,7 @@ impl Head {
         for line in self.0.lines().filter(|line| !line.is_empty() && !about_the_body(line)) {
             message.extend([line, "\r\n"]);
         }
-        message.extend(["Content-Length: ", &body.len().to_string(), "\r\nConnection: close\r\n\r\n"]);
-        [message.as_bytes(), body].concat()
+        message
     }
 }
 
@@ -50,15 +64,23 @@ pub(crate) fn answer(status: u16, json: bool, body: &[u8]) -> Vec<u8> {
     Head(format!("HTTP/1.1 {status} As-Planned\r\nContent-Type: {kind}\r\n")).with_body(body)
 }
 
-/// Passes a call on, and brings the answer.
-pub(crate) async fn forward(server: SocketAddr, head: &Head, body: &[u8]) -> io::Result<(Head, Bytes)> {
+/// Passes a call on, and brings the beginning of the answer.
+pub(crate) async fn forward(server: SocketAddr, head: &Head, body: &[u8]) -> io::Result<(Head, Body, TcpStream)> {
     let mut upstream = TcpStream::connect(server).await?;
     upstream.write_all(&head.with_body(body)).await?;
-    read(&mut upstream).await?.ok_or_else(|| io::ErrorKind::UnexpectedEof.into())
+    let (head, body) = begin(&mut upstream).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    Ok((head, body, upstream))
 }
 
 /// A message, whose body has a length or comes in chunks; `None` if the other side closes before there is one.
 pub(crate) async fn read(stream: &mut TcpStream) -> io::Result<Option<(Head, Bytes)>> {
+    let Some((head, mut body)) = begin(stream).await? else { return Ok(None) };
+    let body = body.whole(&head, stream).await?;
+    Ok(body.map(|body| (head, body)))
+}
+
+/// The head of a message, and its body, which is still to be read.
+async fn begin(stream: &mut TcpStream) -> io::Result<Option<(Head, Body)>> {
     let mut bytes = BytesMut::new();
     let end = loop {
         if let Some(at) = find(&bytes, b"\r\n\r\n") {
@@ -69,41 +91,56 @@ pub(crate) async fn read(stream: &mut TcpStream) -> io::Result<Option<(Head, Byt
         }
     };
     let head = bytes.split_to(end);
-    let head = Head(String::from_utf8_lossy(&head).into_owned());
-    if head.get("transfer-encoding").is_some_and(|coding| coding.eq_ignore_ascii_case("chunked")) {
-        return Ok(chunks(stream, bytes).await?.map(|body| (head, body)));
-    }
-    let length = head.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-    while bytes.len() < length {
-        if !more(stream, &mut bytes).await? {
-            return Ok(None);
-        }
-    }
-    Ok(Some((head, bytes.split_to(length).freeze())))
+    Ok(Some((Head(String::from_utf8_lossy(&head).into_owned()), Body(bytes))))
 }
 
-async fn chunks(stream: &mut TcpStream, mut bytes: BytesMut) -> io::Result<Option<Bytes>> {
-    let mut body = BytesMut::new();
-    loop {
-        let Some(line) = find(&bytes, b"\r\n") else {
-            if !more(stream, &mut bytes).await? {
-                return Ok(None);
-            }
-            continue;
-        };
-        let size = String::from_utf8_lossy(&bytes[..line]);
-        let size = usize::from_str_radix(size.split(';').next().unwrap_or_default().trim(), 16);
-        let size = size.ok().filter(|size| *size <= LARGEST).ok_or(io::ErrorKind::InvalidData)?;
-        while bytes.len() < line + 2 + size + 2 {
-            if !more(stream, &mut bytes).await? {
+/// The body of a message, as far as it has come and is not taken.
+#[derive(Debug)]
+pub(crate) struct Body(BytesMut);
+
+impl Body {
+    /// The whole of it; `None` if the other side closes before.
+    pub(crate) async fn whole(&mut self, head: &Head, stream: &mut TcpStream) -> io::Result<Option<Bytes>> {
+        if head.is_chunked() {
+            return self.all_chunks(stream).await;
+        }
+        let length = head.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        while self.0.len() < length {
+            if !more(stream, &mut self.0).await? {
                 return Ok(None);
             }
         }
-        if size == 0 {
-            return Ok(Some(body.freeze()));
+        Ok(Some(self.0.split_to(length).freeze()))
+    }
+
+    async fn all_chunks(&mut self, stream: &mut TcpStream) -> io::Result<Option<Bytes>> {
+        let mut all = BytesMut::new();
+        loop {
+            match self.chunk(stream).await? {
+                Some(chunk) if chunk.is_empty() => return Ok(Some(all.freeze())),
+                Some(_) if all.len() > LARGEST => return Err(io::ErrorKind::InvalidData.into()),
+                Some(chunk) => all.extend_from_slice(&chunk),
+                None => return Ok(None),
+            }
         }
-        body.extend_from_slice(&bytes[line + 2..line + 2 + size]);
-        let _ = bytes.split_to(line + 2 + size + 2);
+    }
+
+    /// The next chunk, the last of which is empty; `None` if the other side closes before. Cancel-safe.
+    pub(crate) async fn chunk(&mut self, stream: &mut TcpStream) -> io::Result<Option<Bytes>> {
+        loop {
+            if let Some(line) = find(&self.0, b"\r\n") {
+                let size = String::from_utf8_lossy(&self.0[..line]);
+                let size = usize::from_str_radix(size.split(';').next().unwrap_or_default().trim(), 16);
+                let size = size.ok().filter(|size| *size <= LARGEST).ok_or(io::ErrorKind::InvalidData)?;
+                if self.0.len() >= line + 2 + size + 2 {
+                    let chunk = self.0.split_to(line + 2 + size + 2).freeze();
+                    return Ok(Some(chunk.slice(line + 2..line + 2 + size)));
+                }
+            }
+            if !more(stream, &mut self.0).await? {
+                return Ok(None);
+            }
+        }
     }
 }
 

@@ -68,7 +68,8 @@ async fn of_a_batch_that_fails_in_part_each_entry_is_told_the_truth() {
     let proxy = proxy({
         let mask = Arc::clone(&mask);
         move |call| {
-            (call.operation == "SendMessageBatch").then(|| Trouble::Mask(mask.load(Relaxed), "ThrottlingException"))
+            (call.operation == "SendMessageBatch")
+                .then(|| Trouble::Mask(mask.load(Relaxed).into(), "ThrottlingException"))
         }
     })
     .await;

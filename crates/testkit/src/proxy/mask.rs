@@ -1,12 +1,14 @@
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
+use super::Entries;
+
 /// What was taken out of a batch, so that it fails.
 #[derive(Debug)]
 pub(super) struct Masked {
     style: Style,
     code: &'static str,
-    mask: u32,
+    mask: Entries,
     /// The entries of the whole batch.
     entries: Vec<Value>,
 }
@@ -20,8 +22,8 @@ enum Style {
     ByPlace,
 }
 
-/// Takes the entries out of a batch whose bits are set. `None` if it is no batch, or nothing is to be taken out.
-pub(super) fn take(body: &[u8], mask: u32, code: &'static str) -> Option<(Bytes, Masked)> {
+/// Takes these entries out of a batch. `None` if it is no batch, or nothing is to be taken out.
+pub(super) fn take(body: &[u8], mask: Entries, code: &'static str) -> Option<(Bytes, Masked)> {
     let mut request: Map<String, Value> = serde_json::from_slice(body).ok()?;
     let by_name = request.contains_key("Entries");
     let (field, style) = if by_name { ("Entries", Style::ByName) } else { ("Records", Style::ByPlace) };
@@ -38,7 +40,7 @@ pub(super) fn take(body: &[u8], mask: u32, code: &'static str) -> Option<(Bytes,
 
 impl Masked {
     fn fails(&self, at: usize) -> bool {
-        at < 32 && self.mask & (1 << at) > 0
+        self.mask.contains(at)
     }
 
     fn failing(&self) -> impl Iterator<Item = &Value> {
@@ -89,22 +91,38 @@ mod tests {
     #[test]
     fn entries_fail_by_name() {
         let body = br#"{"QueueUrl":"q","Entries":[{"Id":"0"},{"Id":"1"},{"Id":"2"}]}"#;
-        let (rest, masked) = take(body, 0b101, "InternalError").unwrap();
+        let (rest, masked) = take(body, 0b101.into(), "InternalError").unwrap();
         assert_eq!(parsed(&rest), json!({ "QueueUrl": "q", "Entries": [{ "Id": "1" }] }));
         let answer = parsed(&masked.answer(br#"{"Successful":[{"Id":"1"}]}"#));
         assert_eq!(answer["Successful"], json!([{ "Id": "1" }]));
         let failed: Vec<_> = answer["Failed"].as_array().unwrap().iter().map(|entry| entry["Id"].clone()).collect();
         assert_eq!(failed, ["0", "2"]);
-        assert!(!masked.is_all() && take(body, 0b111, "x").unwrap().1.is_all());
+        assert!(!masked.is_all() && take(body, 0b111.into(), "x").unwrap().1.is_all());
         assert!(
-            take(body, 0b1000, "x").is_none() && take(b"{}", 1, "x").is_none() && take(b"Action=x", 1, "x").is_none()
+            take(body, 0b1000.into(), "x").is_none()
+                && take(b"{}", 1.into(), "x").is_none()
+                && take(b"Action=x", 1.into(), "x").is_none()
         );
+    }
+
+    #[test]
+    fn a_batch_of_five_hundred_fails_in_part() {
+        let records: Vec<_> = (0..500).map(|number| json!({ "Data": number.to_string() })).collect();
+        let body = serde_json::to_vec(&json!({ "Records": records })).unwrap();
+        let (rest, masked) = take(&body, [0, 63, 64, 499, 500, 9000].into_iter().collect(), "InternalFailure").unwrap();
+        assert_eq!(parsed(&rest)["Records"].as_array().unwrap().len(), 496);
+        let rest = json!({ "Records": vec![json!({ "SequenceNumber": "1" }); 496] });
+        let answer = parsed(&masked.answer(&serde_json::to_vec(&rest).unwrap()));
+        let records = answer["Records"].as_array().unwrap();
+        let failed = records.iter().enumerate().filter(|(_, record)| record.get("ErrorCode").is_some());
+        assert_eq!(failed.map(|(at, _)| at).collect::<Vec<_>>(), [0, 63, 64, 499]);
+        assert_eq!((records.len(), &answer["FailedRecordCount"]), (500, &json!(4)));
     }
 
     #[test]
     fn records_fail_in_their_places() {
         let body = br#"{"StreamName":"s","Records":[{"Data":"a"},{"Data":"b"},{"Data":"c"}]}"#;
-        let (rest, masked) = take(body, 0b010, "ProvisionedThroughputExceededException").unwrap();
+        let (rest, masked) = take(body, 0b010.into(), "ProvisionedThroughputExceededException").unwrap();
         assert_eq!(parsed(&rest)["Records"], json!([{ "Data": "a" }, { "Data": "c" }]));
         let records = br#"{"FailedRecordCount":0,"Records":[{"SequenceNumber":"1"},{"SequenceNumber":"2"}]}"#;
         let answer = parsed(&masked.answer(records));

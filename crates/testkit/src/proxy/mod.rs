@@ -5,8 +5,10 @@
 //! asked, and what was done to it, is kept. Signatures are not made anew, so that the service must not check them: an
 //! emulator's do not.
 
+mod entries;
 mod grpc;
 mod mask;
+mod stream;
 
 use std::{
     fmt, io,
@@ -22,6 +24,8 @@ use tokio::{
     task::JoinSet,
     time::sleep,
 };
+
+pub use entries::Entries;
 
 use crate::http1::{self, Head};
 
@@ -42,9 +46,12 @@ pub enum Trouble {
     Trickle(usize),
     /// It is never answered, and the service does not see it.
     Stall,
-    /// Of the entries of its batch those whose bits are set fail, with this code, and the service does not see them. A
-    /// call that is no batch passes, and so does one by gRPC.
-    Mask(u32, &'static str),
+    /// Of the entries of its batch these fail, with this code, and the service does not see them. A call that is no batch
+    /// passes, and so does one by gRPC.
+    Mask(Entries, &'static str),
+    /// The service acts on it, and its answer, a stream of events as AWS frames them, breaks off with the connection after
+    /// so many: the first response is one of them. An answer that does not come in chunks passes, and so does gRPC.
+    CutAfter(usize),
 }
 
 /// A call to the service.
@@ -141,7 +148,8 @@ async fn serve(client: TcpStream, server: SocketAddr, script: &Arc<Script>) -> i
     }
 }
 
-/// Serves one call, and closes the connection.
+/// Serves one call, and closes the connection. What comes in chunks is passed on as it comes, unless more than a cut or a
+/// delay is to become of it.
 async fn serve_one(mut client: TcpStream, server: SocketAddr, script: &Script) -> io::Result<()> {
     let Some((head, body)) = http1::read(&mut client).await? else { return Ok(()) };
     let call = Call { operation: operation(&head, &body), body };
@@ -161,7 +169,16 @@ async fn serve_one(mut client: TcpStream, server: SocketAddr, script: &Script) -
     let answer = match &masked {
         Some(masked) if masked.is_all() => http1::answer(200, head.is_json(), &masked.answer(b"{}")),
         _ => {
-            let (answered, answer) = http1::forward(server, &head, &body).await?;
+            let (answered, mut rest, mut upstream) = http1::forward(server, &head, &body).await?;
+            let events = match &trouble {
+                None | Some(Trouble::Delay(_)) => Some(None),
+                Some(Trouble::CutAfter(events)) => Some(Some(*events)),
+                _ => None,
+            };
+            if let Some(events) = events.filter(|_| answered.is_chunked()) {
+                return stream::pass_on(&mut client, &answered, (rest, upstream), events).await;
+            }
+            let answer = rest.whole(&answered, &mut upstream).await?.ok_or(io::ErrorKind::UnexpectedEof)?;
             match &masked {
                 Some(masked) => http1::answer(200, head.is_json(), &masked.answer(&answer)),
                 None => answered.with_body(&answer),
@@ -200,3 +217,6 @@ fn refusal(head: &Head, status: u16, code: &str) -> Vec<u8> {
     };
     http1::answer(status, head.is_json(), body.as_bytes())
 }
+
+#[cfg(test)]
+mod tests;
