@@ -129,7 +129,7 @@ fn behind(error: &Error) -> Error {
     }
 }
 
-/// The messages of one key, or of none, on their way into records.
+/// Packs the messages of one key, or those without a key, into records.
 struct Packing<'a> {
     key: Option<&'a Key>,
     /// What is being filled.
@@ -173,10 +173,10 @@ impl Packing<'_> {
             }
             self.close();
         }
+        // By the same measure as its plan, whatever the hash is: that has more digits or fewer.
+        check_size(Envelope::Kpl.measure(message)?, record_bytes)?;
         let mut aggregate = self.key.map_or_else(|| Aggregate::keyless(hash()), Aggregate::of);
-        if !aggregate.push_within(message, record_bytes - aggregate.partition_key().len())? {
-            return Err(too_large(Envelope::Kpl.measure(message)?, record_bytes));
-        }
+        aggregate.push(message)?;
         self.open = Some((aggregate, vec![place]));
         Ok(())
     }
@@ -196,15 +196,16 @@ impl Packing<'_> {
     }
 }
 
-fn too_large(bytes: usize, most: usize) -> Error {
-    Error::new(ErrorKind::Invalid, format!("payload: the record would have {bytes} bytes, and may have {most}"))
+fn check_size(bytes: usize, most: usize) -> Result<()> {
+    if bytes <= most {
+        return Ok(());
+    }
+    let text = format!("payload: the record would have {bytes} bytes, and may have {most}");
+    Err(Error::new(ErrorKind::Invalid, text))
 }
 
 fn plain(record_bytes: usize, place: usize, message: &Message) -> Result<Record> {
-    let bytes = Envelope::Plain.measure(message)?;
-    if bytes > record_bytes {
-        return Err(too_large(bytes, record_bytes));
-    }
+    check_size(Envelope::Plain.measure(message)?, record_bytes)?;
     let key = message.key.as_ref().map(ToString::to_string);
     // A sender gives every message an id.
     let made_up = || message.id.unwrap_or(Id::from_bytes([0; 16])).to_string();
