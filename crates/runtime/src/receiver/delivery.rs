@@ -176,7 +176,7 @@ impl Delivery {
     #[inline]
     fn settle(&mut self) {
         if let Some(item) = self.item.take() {
-            self.shared.ack(item);
+            self.shared.end_attempt(item, Ok(()));
         }
     }
 
@@ -199,7 +199,7 @@ impl Delivery {
     /// As `failure` says.
     pub fn fail(mut self, failure: Failure) {
         if let Some(item) = self.item.take() {
-            self.shared.fail(item, failure);
+            self.shared.end_attempt(item, Err(failure));
         }
     }
 
@@ -220,7 +220,7 @@ impl Delivery {
             "the delivery was dropped"
         };
         tracing::debug!(receiver = %self.shared.name, position = %item.received().origin.position(), reason);
-        self.shared.fail(item, Failure::retry(reason));
+        self.shared.end_attempt(item, Err(Failure::retry(reason)));
     }
 }
 
@@ -237,10 +237,7 @@ impl Lend for Delivery {
 impl Settle for Box<Item> {
     #[inline]
     fn settle(self, shared: &Shared, outcome: Result<(), Failure>) {
-        match outcome {
-            Ok(()) => shared.ack(self),
-            Err(failure) => shared.fail(self, failure),
-        }
+        shared.end_attempt(self, outcome);
     }
 }
 
@@ -257,32 +254,12 @@ pub(crate) async fn lost(watch: &Watch) {
 
 impl Shared {
     #[inline]
-    fn ack(&self, item: Box<Item>) {
-        let mut desk = self.desk();
-        let work = desk.ack(item);
-        self.tell(&mut desk);
-        drop(desk);
-        if work {
-            self.work.notify_one();
-        }
-    }
-
-    fn fail(&self, item: Box<Item>, failure: Failure) {
-        let mut desk = self.desk();
-        desk.fail(item, failure);
-        self.tell(&mut desk);
-        drop(desk);
-        self.work.notify_one();
+    fn end_attempt(&self, item: Box<Item>, outcome: Result<(), Failure>) {
+        self.take_back(|desk| desk.end_attempt(item, outcome));
     }
 
     pub(super) fn finish(&self, items: Vec<Box<Item>>, failed: impl FnMut(usize) -> Option<Failure>) {
-        let mut desk = self.desk();
-        let work = desk.finish(items, failed);
-        self.tell(&mut desk);
-        drop(desk);
-        if work {
-            self.work.notify_one();
-        }
+        self.take_back(|desk| desk.finish(items, failed));
     }
 }
 

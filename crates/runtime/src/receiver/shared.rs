@@ -74,10 +74,22 @@ impl Shared {
     }
 
     fn change(&self, change: impl FnOnce(&mut Desk)) {
+        self.take_back(|desk| {
+            change(desk);
+            true
+        });
+    }
+
+    /// Takes back what was lent out. `end` returns whether the driver should know.
+    #[inline]
+    pub(super) fn take_back(&self, end: impl FnOnce(&mut Desk) -> bool) {
         let mut desk = self.desk();
-        change(&mut desk);
+        let work = end(&mut desk);
         self.tell(&mut desk);
-        self.work.notify_one();
+        drop(desk);
+        if work {
+            self.work.notify_one();
+        }
     }
 
     /// It is over. Only the first call counts.

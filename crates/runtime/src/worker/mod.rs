@@ -298,26 +298,18 @@ where
     let (lent, loan) = slot.lend(lent, shared);
     let outcome = {
         let mut running = pin!(Some(async { handler(lent, context).await }));
-        // Most handlers of a fast service end at once: they are polled and dropped under one guard, and without a timer.
+        // Most handlers of a fast service end at once: under one guard, and without a timer. One that has returned or
+        // panicked was dropped in that poll.
         let first = poll_fn(|task| {
-            let guarded = catch_unwind(AssertUnwindSafe(|| {
-                let polled = running.as_mut().as_pin_mut().map_or(Poll::Pending, |running| running.poll(task));
-                if polled.is_ready() {
-                    running.set(None);
-                }
-                polled
-            }));
-            Poll::Ready(guarded)
+            let poll = || running.as_mut().as_pin_mut().map_or(Poll::Pending, |running| running.poll(task));
+            Poll::Ready(catch_unwind(AssertUnwindSafe(poll)))
         });
         let ended = match first.await {
             Ok(Poll::Ready(outcome)) => Ok(outcome),
-            Ok(Poll::Pending) => finish(running.as_mut(), deadline).await,
+            Ok(Poll::Pending) => finish(running, deadline).await,
             Err(panic) => Err(panic),
         };
-        ended.unwrap_or_else(|_| {
-            let _ = catch_unwind(AssertUnwindSafe(|| running.set(None)));
-            panicked(shared)
-        })
+        ended.unwrap_or_else(|_| panicked(shared))
     }; // the handler is dropped by now, and has given back what it was lent
     Some((loan.end()?, outcome))
 }
