@@ -26,13 +26,18 @@ pub fn compare(one: &Position, other: &Position) -> Result<Ordering> {
     }
 }
 
-/// Checks that a position can be compared.
+/// Checks that what is `settled` of a partition can be stored in place of what is, and is not behind it.
 ///
 /// # Errors
 ///
-/// As [`compare`].
-pub(crate) fn check(position: &Position) -> Result<()> {
-    compare(position, position).map(drop)
+/// [`ErrorKind::Invalid`] if it is, or one of them cannot be compared. It names the partition.
+pub(crate) fn never_back(partition: &str, stored: Option<&Position>, settled: &Position) -> Result<()> {
+    let order = compare(settled, stored.unwrap_or(settled))
+        .map_err(|error| Error::new(error.kind(), format!("partition {partition:?}: {error}")))?;
+    if order.is_lt() {
+        return Err(invalid(&format!("partition {partition:?} has come further than {settled}")));
+    }
+    Ok(())
 }
 
 /// `<number>` or `<number>.<sub>`, in this order: the sub that is missing is behind all others.

@@ -8,7 +8,7 @@ use super::{
     partitions::State,
     rows::{Name, Nonce, PartRow, Place, Resume, SuspectRow, Unreadable, decode, encode, part_key},
 };
-use crate::{Expect, Partition, Progress, Put, Row, Start, Suspect, Version, compare, order};
+use crate::{Expect, Partition, Progress, Put, Row, Start, Suspect, Version, order::never_back};
 
 /// A partition that is ours, from its take to its end, and the one write of its row that may be under way.
 #[derive(Debug)]
@@ -37,6 +37,13 @@ struct Mark {
     checkpoint: Option<Place>,
     suspect: Option<SuspectRow>,
     resume: Option<Resume>,
+}
+
+impl Mark {
+    /// What is settled by it.
+    fn position(&self) -> Option<Position> {
+        self.checkpoint.as_ref().map(Position::from)
+    }
 }
 
 /// What is to happen once all progress is stored.
@@ -147,19 +154,6 @@ impl Tenure {
     }
 }
 
-/// Checks that what is settled is not behind what is stored.
-fn never_back(partition: &Name, stored: Option<&Place>, settled: &Position) -> Result<(), Error> {
-    let wrong = |error: Error| Error::new(error.kind(), format!("partition {partition:?}: {error}"));
-    order::check(settled).map_err(wrong)?;
-    if let Some(stored) = stored
-        && compare(settled, &stored.into()).map_err(wrong)?.is_lt()
-    {
-        let text = format!("partition {partition:?} has come further than {settled}");
-        return Err(Error::new(ErrorKind::Invalid, text));
-    }
-    Ok(())
-}
-
 impl Machine {
     pub(super) fn tenure(&mut self, partition: &str, epoch: u64) -> Option<&mut Tenure> {
         self.parts.get_mut(partition)?.tenure().filter(|tenure| tenure.epoch == epoch)
@@ -192,14 +186,14 @@ impl Machine {
             return Ok(());
         }
         if let Start::After(position) = start {
-            never_back(partition, newest.checkpoint.as_ref(), position)?;
+            never_back(partition, newest.position().as_ref(), position)?;
         }
         tenure.inherited = None;
         tenure.commits.push((ticket, Mark { resume: Some(resume), suspect: None, ..newest }));
         Ok(())
     }
 
-    /// The tenure of which something is to be stored.
+    /// The tenure that owns a partition, for something to be stored in its row.
     fn marking(&mut self, partition: &Name, epoch: u64) -> Result<&mut Tenure, Error> {
         let tenure = self.tenure(partition, epoch).filter(|tenure| !matches!(tenure.then, Then::Release(_)));
         tenure.ok_or_else(|| Self::lost(partition, epoch))
@@ -232,7 +226,7 @@ impl Machine {
         // Only progress is past what is suspected.
         let suspect = suspect.or_else(|| newest.suspect.clone().filter(|_| checkpoint == newest.checkpoint));
         if let Some(settled) = settled {
-            never_back(partition, newest.checkpoint.as_ref(), settled)?;
+            never_back(partition, newest.position().as_ref(), settled)?;
         }
         // What came is behind the place where there was nothing more.
         let resume = newest.resume.filter(|_| checkpoint == newest.checkpoint);

@@ -190,7 +190,7 @@ impl Shared {
     }
 }
 
-/// Whoever waits for it to open hears of this, unless it has opened.
+/// Sets the outcome of opening to this error, unless it is known already. Returns whether it was set.
 fn tell_first(opened: &mut Option<Result<()>>, error: &Error) -> bool {
     let first = opened.is_none();
     opened.get_or_insert_with(|| Err(error.clone()));

@@ -109,7 +109,8 @@ impl fmt::Debug for Machine {
 }
 
 impl Machine {
-    /// A member to be, for the log that is told. `names` makes the name of each incarnation: one that was never used before, by anybody.
+    /// A member to be, for this `log`, where that has an identity. `names` makes the name of each incarnation: one that was
+    /// never used before, by anybody.
     ///
     /// # Errors
     ///

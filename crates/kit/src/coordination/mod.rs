@@ -5,9 +5,9 @@
 //! machine, which the simulation runs; [`Coordinator`] runs it over a store, as the [`Ownership`](crate::Ownership) of a
 //! [`LogConsumer`](crate::LogConsumer).
 //!
-//! The rooms: `admission` says whether the rows are those of this log, `life` and `membership` are this process's own, `members` what it knows of the others, `plan` and
-//! `rebalance` who is to own what, `partitions` what it takes, `commits` what it writes of what it holds, `reshard` what
-//! becomes of parents and children, `audit` what it mends.
+//! The rooms: `admission` says whether the rows are those of this log, `life` and `membership` are this process's own,
+//! `members` what it knows of the others, `plan` and `rebalance` who is to own what, `partitions` what it takes, `commits`
+//! what it writes of what it holds, `reshard` what becomes of parents and children, `audit` what it mends.
 
 mod admission;
 mod audit;

@@ -182,7 +182,7 @@ pub(super) enum From {
     At(u64),
 }
 
-/// Where a partition goes on of which nothing came for long.
+/// Where an idle partition is resumed: behind its checkpoint, which the provider may have trimmed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Resume {

@@ -12,6 +12,7 @@ use super::{
     consumer::{Shared, later, now},
     driver::{BEAT, failed, lose, pause},
     reading::Ended,
+    tenure::Tenure,
     tenures::Tenures,
 };
 use crate::guard::guard;
@@ -80,6 +81,7 @@ impl Tenures {
             if !tenure.calls.may_begin(now) {
                 continue;
             }
+            let rests = tenure.is_resting_for(settings.resume_interval, now);
             let then = if (tenure.deadline.is_none() || planted!("finished-before-delivered"))
                 && let Some(became) = tenure.finished()
             {
@@ -88,18 +90,14 @@ impl Tenures {
                 tenure.grant.lose(); // out of time, or nobody holds a claim
                 let patience = *tenure.calls.patience.get_or_insert_with(|| later(now, grace));
                 Then::Release { reader: tenure.stop_reading(), regardless: patience <= now }
-            } else if commit
-                || tenure.calls.failures > 0
-                || tenure.became.is_some()
-                || tenure.is_resting_for(settings.resume_interval, now)
-            {
+            } else if commit || tenure.calls.failures > 0 || tenure.became.is_some() || rests {
                 Then::Keep
             } else {
                 continue;
             };
             let progress = tenure.progress();
             let resume = match then {
-                Then::Keep if tenure.is_resting_for(settings.resume_interval, now) => tenure.rests_at(),
+                Then::Keep if rests => tenure.rests_at(),
                 Then::Release { .. } => tenure.rests_at(),
                 _ => None,
             };
@@ -133,7 +131,7 @@ impl Tenures {
 
     fn called(&mut self, job: &Job, done: bool, now: std::time::Instant) {
         self.naming.take_if(|naming| *naming == job.number);
-        if let Some(tenure) = self.current(job).and_then(|number| self.get_mut(number)) {
+        if let Some(tenure) = self.of_job(job) {
             tenure.calls.end(done, now);
         }
     }
@@ -141,6 +139,11 @@ impl Tenures {
     /// The number that the tenure has now that a call was for: it may have begun again meanwhile.
     fn current(&self, job: &Job) -> Option<u32> {
         self.get(job.number).map(|_| job.number).or_else(|| self.find(&job.partition, job.epoch))
+    }
+
+    fn of_job(&mut self, job: &Job) -> Option<&mut Tenure> {
+        let number = self.current(job)?;
+        self.get_mut(number)
     }
 }
 
@@ -247,27 +250,32 @@ async fn resume_at(shared: &Shared, job: &Job, start: &Start) -> Stored {
     match guard(|| shared.ownership.resume_at(&job.partition, job.epoch, start)).await {
         Ok(()) => {
             let mut tenures = shared.tenures();
-            if let Some(tenure) = tenures.current(job).and_then(|number| tenures.get_mut(number)) {
+            if let Some(tenure) = tenures.of_job(job) {
                 (tenure.resumed, tenure.stored) = (Some(start.clone()), Some(now()));
             }
         }
         Err(error) if error.kind() == ErrorKind::Lost => {
-            let number = shared.tenures().current(job);
-            if let Some(number) = number {
-                lose(shared, number);
-            }
+            lose_of(shared, job);
             return Stored::Lost;
         }
         Err(error) => {
             failed(shared, "resume", error.kind());
             tracing::warn!(partition = %job.partition, %error, "where a partition is resumed at could not be stored");
             let mut tenures = shared.tenures();
-            if let Some(tenure) = tenures.current(job).and_then(|number| tenures.get_mut(number)) {
+            if let Some(tenure) = tenures.of_job(job) {
                 tenure.stored = Some(now());
             }
         }
     }
     Stored::Done
+}
+
+/// The partition is somebody else's by now.
+fn lose_of(shared: &Shared, job: &Job) {
+    let number = shared.tenures().current(job);
+    if let Some(number) = number {
+        lose(shared, number);
+    }
 }
 
 async fn commit(shared: &Shared, job: &Job) -> Stored {
@@ -285,10 +293,7 @@ async fn commit(shared: &Shared, job: &Job) -> Stored {
             Stored::Done
         }
         Err(error) if error.kind() == ErrorKind::Lost => {
-            let number = shared.tenures().current(job);
-            if let Some(number) = number {
-                lose(shared, number);
-            }
+            lose_of(shared, job);
             Stored::Lost
         }
         Err(error) => {
@@ -308,10 +313,7 @@ async fn name(shared: &Shared, job: &Job, suspect: &Suspect) -> bool {
             true
         }
         Err(error) if error.kind() == ErrorKind::Lost => {
-            let number = shared.tenures().current(job);
-            if let Some(number) = number {
-                lose(shared, number);
-            }
+            lose_of(shared, job);
             true
         }
         Err(error) => {
@@ -340,7 +342,7 @@ async fn finish(shared: &Shared, job: &Job, became: Became) -> bool {
         failed(shared, "finish", error.kind());
         if !is_gone(error.kind()) {
             let mut tenures = shared.tenures();
-            if let Some(tenure) = tenures.current(job).and_then(|number| tenures.get_mut(number)) {
+            if let Some(tenure) = tenures.of_job(job) {
                 tenure.doubted = is_unknown;
             }
             drop(tenures);

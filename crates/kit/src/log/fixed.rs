@@ -8,7 +8,7 @@ use strait_core::{Error, ErrorKind, Position, Result};
 use tokio::sync::Notify;
 
 use super::{Became, Change, Ownership, Partition, Progress, Renew, Start, Suspect};
-use crate::{compare, log::unknown_children};
+use crate::{log::unknown_children, order::never_back};
 
 /// An [`Ownership`] of one: this process owns all partitions, from the beginning to the end.
 ///
@@ -105,11 +105,7 @@ impl Ownership for Static {
     async fn commit(&self, Progress { partition, epoch, position }: &Progress) -> Result<()> {
         let mut state = self.state();
         state.check(partition, *epoch)?;
-        let stored = state.progress.get(partition).unwrap_or(position);
-        if compare(position, stored)?.is_lt() {
-            let text = format!("partition {partition:?} has come further than {position}");
-            return Err(Error::new(ErrorKind::Invalid, text));
-        }
+        never_back(partition, state.progress.get(partition), position)?;
         state.resume.remove(partition);
         state.progress.insert(Arc::clone(partition), position.clone());
         Ok(())

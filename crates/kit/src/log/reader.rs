@@ -143,7 +143,9 @@ impl Place {
                 }
                 let start = records.last().map(|last| Start::After(last.position.clone()));
                 self.drop_settled(&mut records)?;
-                self.start = start.unwrap_or_else(|| self.start.clone());
+                if let Some(start) = start {
+                    self.start = start;
+                }
                 if records.is_empty() {
                     self.found_nothing(caught_up, resume);
                 } else {
