@@ -1,4 +1,4 @@
-use strait_core::{Error, ErrorKind, Message, Result};
+use strait_core::{Error, ErrorKind, Id, Message, Result};
 
 use crate::kpl::{self, KEY_CHARACTERS, Opened};
 
@@ -12,9 +12,6 @@ pub enum Envelope {
     /// A record is a payload. Its message has no headers, its id is lost, and without a key it gets one.
     Plain,
 }
-
-/// How long an id is as text.
-pub(crate) const UUID: usize = 36;
 
 impl Envelope {
     /// Checks one message, and says how many bytes a record of it alone has as Kinesis counts them: data and partition key.
@@ -39,10 +36,10 @@ impl Envelope {
                         "payload: is an aggregate of the Kinesis Producer Library, and would be opened when it is read";
                     return Err(Error::new(ErrorKind::Invalid, text));
                 }
-                Ok(message.payload.len() + message.key.as_ref().map_or(UUID, |key| key.as_str().len()))
+                Ok(message.payload.len() + message.key.as_ref().map_or(Id::TEXT_BYTES, |key| key.as_str().len()))
             }
         }
     }
 }
 
-const _: () = assert!(UUID <= KEY_CHARACTERS);
+const _: () = assert!(Id::TEXT_BYTES <= KEY_CHARACTERS);

@@ -23,8 +23,6 @@ pub(crate) const REQUEST_MESSAGES: usize = 1000;
 const ATTRIBUTES: usize = 100;
 const NAME_BYTES: usize = 256;
 const VALUE_BYTES: usize = 1024;
-/// How long an id is as text.
-const UUID: usize = 36;
 
 /// Checks a message, and says how large it is in a request. A sender gives an id to what has none, so that it counts in
 /// any case.
@@ -37,7 +35,7 @@ pub(crate) fn measure(message: &Message) -> Result<usize> {
         let text = format!("headers: there are {}, and may be {}", message.headers.len(), ATTRIBUTES - 1);
         return Err(invalid(text));
     }
-    let mut attributes = field(entry(ID.len(), UUID));
+    let mut attributes = field(entry(ID.len(), Id::TEXT_BYTES));
     let mut names = Vec::with_capacity(message.headers.len());
     for (name, value) in message.headers.iter() {
         check(name, value)?;

@@ -11,6 +11,9 @@ use crate::{Error, ErrorKind, Result};
 pub struct Id([u8; 16]);
 
 impl Id {
+    /// How many bytes its text has, as `Display` writes it.
+    pub const TEXT_BYTES: usize = 36;
+
     /// The id with these bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
@@ -73,6 +76,7 @@ mod tests {
     fn reads_what_it_writes() {
         let id = Id::from_bytes([7; 16]);
         assert_eq!(id.to_string(), "07070707-0707-0707-0707-070707070707");
+        assert_eq!(id.to_string().len(), Id::TEXT_BYTES);
         assert_eq!(id.to_string().parse::<Id>().unwrap(), id);
         assert_eq!("nonsense".parse::<Id>().unwrap_err().to_string(), "id: is not a UUID");
     }

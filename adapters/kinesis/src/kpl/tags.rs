@@ -15,17 +15,14 @@ const VALUE: u32 = 2;
 
 const ID: &str = "strait-id";
 const KEYLESS: &str = "strait-keyless";
-/// How long an id is as text.
-const UUID: usize = 36;
 /// What a value begins with whose bytes follow as base64.
 const ESCAPE: &str = "base64:";
 
 /// How many bytes the tags of a message have in its sub-record. A sender gives an id to what has none, so that it counts
 /// in any case.
 pub(super) fn measure(message: &Message) -> Result<usize> {
-    let own = wire::field(wire::tag(ID.len(), UUID));
     let keyless = if message.key.is_none() { wire::field(wire::tag(KEYLESS.len(), 0)) } else { 0 };
-    message.headers.iter().try_fold(own + keyless, |sum, (name, value)| {
+    message.headers.iter().try_fold(id_bytes() + keyless, |sum, (name, value)| {
         if name == ID || name == KEYLESS {
             let text = format!("headers: {name:?} is what this provider writes itself");
             return Err(Error::new(ErrorKind::Invalid, text));
@@ -37,7 +34,7 @@ pub(super) fn measure(message: &Message) -> Result<usize> {
 
 /// How many bytes [`measure`] counts for an id.
 pub(super) fn id_bytes() -> usize {
-    wire::field(wire::tag(ID.len(), UUID))
+    wire::field(wire::tag(ID.len(), Id::TEXT_BYTES))
 }
 
 fn escaped(length: usize) -> usize {
@@ -52,7 +49,7 @@ fn is_text(value: &[u8]) -> bool {
 /// Writes the tags of a message into its sub-record.
 pub(super) fn put(message: &Message, into: &mut Vec<u8>) {
     if let Some(id) = message.id {
-        begin(ID, UUID, into);
+        begin(ID, Id::TEXT_BYTES, into);
         write!(into, "{id}").expect("a vector takes all");
     }
     if message.key.is_none() {

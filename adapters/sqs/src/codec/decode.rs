@@ -4,7 +4,7 @@ use aws_sdk_sqs::types::MessageAttributeValue;
 use bytes::Bytes;
 use strait_core::{Headers, Id, Key, Message, reserved};
 
-use super::{BODY, EMPTY, HEADERS, ID, KEY, NO_BODY, TRACE, UUID, packed, types};
+use super::{BODY, EMPTY, HEADERS, ID, KEY, NO_BODY, TRACE, packed, types};
 
 /// A message as it was sent. What this crate did not write is delivered as it is: the body is the payload, attributes
 /// are headers, in the order of their names.
@@ -71,7 +71,11 @@ fn take<T>(
 /// A message without a key is a group of its own, called as it is.
 fn key_of_group(group: &str, id: Option<Id>) -> Option<Key> {
     // An id is as long as any other, and is not to be written out where that tells them apart.
-    if group.len() == UUID && id.is_some_and(|id| id.to_string() == group) { None } else { Key::new(group).ok() }
+    if group.len() == Id::TEXT_BYTES && id.is_some_and(|id| id.to_string() == group) {
+        None
+    } else {
+        Key::new(group).ok()
+    }
 }
 
 fn into_bytes(value: MessageAttributeValue) -> Bytes {

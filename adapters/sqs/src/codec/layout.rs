@@ -1,8 +1,8 @@
 use bytes::Bytes;
-use strait_core::{Error, ErrorKind, Key, Message, Result, reserved};
+use strait_core::{Error, ErrorKind, Id, Key, Message, Result, reserved};
 
 use super::{
-    ATTRIBUTES, BODY, Beside, EMPTY, HEADERS, ID, KEY, NO_BODY, TRACE, UUID, packed, text,
+    ATTRIBUTES, BODY, Beside, EMPTY, HEADERS, ID, KEY, NO_BODY, TRACE, packed, text,
     types::{self, Types},
     value::{Attribute, Value},
 };
@@ -157,7 +157,7 @@ impl<'a> Layout<'a> {
         let key = self.key.as_ref().map_or(0, |key| attribute(KEY, key.len()));
         let own: usize = self.own.iter().map(Attribute::bytes).sum();
         let packed = if self.packed.is_empty() { 0 } else { attribute(HEADERS, packed::size(&self.packed)) };
-        body + attribute(ID, UUID) + key + own + packed
+        body + attribute(ID, Id::TEXT_BYTES) + key + own + packed
     }
 }
 
@@ -169,7 +169,7 @@ fn key_of_group<'a>(message: &Message, key: &'a Key) -> Result<Option<Value<'a>>
     if !key.is_portable() {
         return Err(invalid("key: must be 1 to 128 visible ASCII characters, as a message group id is".to_owned()));
     }
-    let like_an_id = key.as_str().len() == UUID && message.id.is_none_or(|id| id.to_string() == key.as_str());
+    let like_an_id = key.as_str().len() == Id::TEXT_BYTES && message.id.is_none_or(|id| id.to_string() == key.as_str());
     Ok(like_an_id.then(|| Value::Text(key.as_str())))
 }
 

@@ -46,9 +46,6 @@ const NO_BODY: &str = "-";
 /// What `strait-body` says of an empty payload.
 const EMPTY: &str = "empty";
 
-/// How long an id is as text.
-const UUID: usize = 36;
-
 /// Most attributes of a message: a queue fed by a topic in raw form does not get one with more.
 const ATTRIBUTES: usize = 10;
 
