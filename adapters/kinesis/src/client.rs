@@ -1,6 +1,6 @@
-use std::{fmt, sync::Arc};
+use std::fmt;
 
-use strait_aws::{Access, Aws, Service, host};
+use strait_aws::{Access, Aws, Regional, Service, regional};
 use strait_core::Result;
 
 /// What a connection calls.
@@ -10,15 +10,7 @@ pub(crate) const SERVICES: [Service; 2] = [Service::Kinesis, Service::Sts];
 #[derive(Clone)]
 pub struct Client {
     aws: Aws,
-    regional: Regional,
-}
-
-/// The client in a region.
-#[derive(Clone)]
-pub(crate) struct Regional {
-    pub(crate) client: aws_sdk_kinesis::Client,
-    /// The host that it calls, for errors.
-    pub(crate) host: Arc<str>,
+    regional: Regional<aws_sdk_kinesis::Client>,
 }
 
 impl fmt::Debug for Client {
@@ -39,7 +31,7 @@ impl Client {
     /// machine: also one that comes from the environment or a profile, by `AWS_ENDPOINT_URL` or `AWS_ENDPOINT_URL_KINESIS`.
     pub async fn connect(access: &Access) -> Result<Self> {
         let aws = Aws::connect("kinesis", access, &SERVICES).await?;
-        Ok(Self { regional: regional(&aws, None).await?, aws })
+        Ok(Self { regional: regional!(aws_sdk_kinesis, aws, Service::Kinesis, None)?, aws })
     }
 
     /// The SDK's own client, in the region of the connection.
@@ -52,15 +44,10 @@ impl Client {
     /// # Errors
     ///
     /// [`ErrorKind::Config`](strait_core::ErrorKind::Config) if it is no region.
-    pub(crate) async fn regional(&self, region: Option<&str>) -> Result<Regional> {
+    pub(crate) async fn regional(&self, region: Option<&str>) -> Result<Regional<aws_sdk_kinesis::Client>> {
         match region.filter(|region| *region != self.aws.region()) {
             None => Ok(self.regional.clone()),
-            another => regional(&self.aws, another).await,
+            another => regional!(aws_sdk_kinesis, self.aws, Service::Kinesis, another),
         }
     }
-}
-
-async fn regional(aws: &Aws, region: Option<&str>) -> Result<Regional> {
-    let config = aws.config(Service::Kinesis, region)?;
-    Ok(Regional { client: aws_sdk_kinesis::Client::new(&config), host: host!(aws_sdk_kinesis, &config)? })
 }

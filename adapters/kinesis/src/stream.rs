@@ -1,10 +1,10 @@
-use std::{fmt, sync::Arc, time::SystemTime};
+use std::{fmt, sync::Arc};
 
-use aws_sdk_kinesis::types::{RecordDistributionStrategy, StreamDescriptionSummary, StreamStatus};
-use strait_aws::{Arn, Call, is_access_denied};
+use aws_sdk_kinesis::types::{StreamDescriptionSummary, StreamStatus};
+use strait_aws::{Arn, Call, Regional, is_access_denied};
 use strait_core::{ErrorKind, Result};
 
-use crate::{Client, client::Regional, error};
+use crate::{Client, error};
 
 /// Most bytes of a record of a stream that says nothing else.
 const RECORD_BYTES: usize = 1 << 20;
@@ -19,10 +19,6 @@ pub(crate) struct Stream {
     pub(crate) arn: Option<Arc<str>>,
     /// Most bytes of a record: data and partition key.
     pub(crate) record_bytes: usize,
-    /// When it was made: a stream of the same name that was made at another time is another stream.
-    pub(crate) created: Option<SystemTime>,
-    /// Whether a partition key decides on the shard, so that there is an order by key.
-    pub(crate) by_key: bool,
 }
 
 impl fmt::Debug for Stream {
@@ -43,7 +39,7 @@ impl Stream {
         let Regional { client, host } = client.regional(given.region).await?;
         let arn = given.region.is_some().then(|| Arc::from(text));
         let name = Arc::from(given.name);
-        let mut stream = Self { client, host, name, arn, record_bytes: RECORD_BYTES, created: None, by_key: true };
+        let mut stream = Self { client, host, name, arn, record_bytes: RECORD_BYTES };
         let call = stream.call("open", "kinesis:DescribeStreamSummary");
         let request = stream.client.describe_stream_summary();
         let request = request.set_stream_arn(stream.arn()).set_stream_name(stream.name_if_needed());
@@ -71,10 +67,8 @@ impl Stream {
             return Err(call.error(ErrorKind::NotFound, "it is being deleted"));
         }
         self.arn = Some(summary.stream_arn.into());
-        self.created = SystemTime::try_from(summary.stream_creation_timestamp).ok();
         let kib = summary.max_record_size_in_kib.and_then(|kib| usize::try_from(kib).ok()).filter(|kib| *kib > 0);
         self.record_bytes = kib.map_or(RECORD_BYTES, |kib| kib << 10);
-        self.by_key = summary.record_distribution_strategy != Some(RecordDistributionStrategy::Auto);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
-use strait_aws::{Access, Aws, Service, host, timeouts};
+use strait_aws::{Access, Aws, Regional, Service, regional, timeouts};
 use strait_core::Result;
 
 /// What a connection calls.
@@ -8,29 +8,13 @@ pub(crate) const SERVICES: [Service; 3] = [Service::Sqs, Service::Sns, Service::
 
 /// The clients of one connection. They never try again by themselves: whoever calls them does.
 ///
-/// What messages take on their way comes to the time-out of a call: that may be as long as they are leased.
+/// A receiving call may take as long as its messages are leased: so long their transfer may take.
 #[derive(Clone)]
 pub struct Client {
     aws: Aws,
     queues: Regional<aws_sdk_sqs::Client>,
     topics: Regional<aws_sdk_sns::Client>,
     identity: Regional<aws_sdk_sts::Client>,
-}
-
-/// The client of a service in a region.
-#[derive(Clone)]
-pub(crate) struct Regional<C> {
-    pub(crate) client: C,
-    /// The host that it calls, for errors.
-    pub(crate) host: Arc<str>,
-}
-
-/// The client of a service in a region, by default that of the connection.
-macro_rules! regional {
-    ($sdk:ident, $aws:expr, $service:expr, $region:expr) => {{
-        let config = $aws.config($service, $region)?;
-        Regional { client: $sdk::Client::new(&config), host: host!($sdk, &config)? }
-    }};
 }
 
 impl fmt::Debug for Client {
@@ -50,9 +34,9 @@ impl Client {
     pub async fn connect(access: &Access) -> Result<Self> {
         let aws = Aws::connect("sqs", access, &SERVICES).await?;
         Ok(Self {
-            queues: regional!(aws_sdk_sqs, aws, Service::Sqs, None),
-            topics: regional!(aws_sdk_sns, aws, Service::Sns, None),
-            identity: regional!(aws_sdk_sts, aws, Service::Sts, None),
+            queues: regional!(aws_sdk_sqs, aws, Service::Sqs, None)?,
+            topics: regional!(aws_sdk_sns, aws, Service::Sns, None)?,
+            identity: regional!(aws_sdk_sts, aws, Service::Sts, None)?,
             aws,
         })
     }
@@ -79,7 +63,7 @@ impl Client {
     /// [`ErrorKind::Config`](strait_core::ErrorKind::Config) if it is no region.
     pub(crate) async fn queues(&self, region: Option<&str>) -> Result<Regional<aws_sdk_sqs::Client>> {
         let Some(region) = self.another(region) else { return Ok(self.queues.clone()) };
-        Ok(regional!(aws_sdk_sqs, self.aws, Service::Sqs, Some(region)))
+        regional!(aws_sdk_sqs, self.aws, Service::Sqs, Some(region))
     }
 
     /// The client of the topics of a region; `None` is the connection's.
@@ -89,7 +73,7 @@ impl Client {
     /// [`ErrorKind::Config`](strait_core::ErrorKind::Config) if it is no region.
     pub(crate) async fn topics(&self, region: Option<&str>) -> Result<Regional<aws_sdk_sns::Client>> {
         let Some(region) = self.another(region) else { return Ok(self.topics.clone()) };
-        Ok(regional!(aws_sdk_sns, self.aws, Service::Sns, Some(region)))
+        regional!(aws_sdk_sns, self.aws, Service::Sns, Some(region))
     }
 
     /// A region, unless it is that of the connection.

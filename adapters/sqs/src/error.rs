@@ -16,7 +16,6 @@ pub(crate) fn wrong(text: &str) -> Error {
 }
 
 fn codes(code: &str) -> Option<(ErrorKind, &'static str)> {
-    let code = code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code);
     Some(match code {
         "QueueDoesNotExist" | "NonExistentQueue" => (ErrorKind::NotFound, "does not exist"),
         "ReceiptHandleIsInvalid" | "MessageNotInflight" => {

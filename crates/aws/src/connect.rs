@@ -71,7 +71,7 @@ impl Aws {
     }
 
     /// All that a client of a service needs, in a region, by default that of the connection: `Client::new(&config)`. It
-    /// never tries again by itself: whoever calls it does.
+    /// does not retry by itself: that is for the caller.
     ///
     /// # Errors
     ///

@@ -71,6 +71,33 @@ fn host_of(url: &str) -> Arc<str> {
     authority.rsplit_once('@').map_or(authority, |(_, host)| host).to_ascii_lowercase().into()
 }
 
+/// The client of a service in a region.
+#[derive(Clone, Debug)]
+pub struct Regional<C> {
+    /// The SDK's own client.
+    pub client: C,
+    /// The host that it calls, for errors.
+    pub host: Arc<str>,
+}
+
+/// The client of a service in a region, by default that of the connection, as a `Result<Regional<Client>>`:
+/// `regional!(aws_sdk_sqs, &aws, Service::Sqs, None)`. Only for where `.await` may stand.
+///
+/// # Errors
+///
+/// As [`Aws::config`](crate::Aws::config) and [`host!`](crate::host).
+#[macro_export]
+macro_rules! regional {
+    ($sdk:ident, $aws:expr, $service:expr, $region:expr) => {
+        match $aws.config($service, $region) {
+            Ok(config) => {
+                $crate::host!($sdk, &config).map(|host| $crate::Regional { client: $sdk::Client::new(&config), host })
+            }
+            Err(error) => Err(error),
+        }
+    };
+}
+
 /// The host that a client of this SDK calls by a configuration of [`Aws::config`](crate::Aws::config), for errors, as a
 /// `Result<Arc<str>>`: `host!(aws_sdk_sqs, &config)`. Only for where `.await` may stand.
 ///

@@ -5,7 +5,7 @@
 //! client fails with into a [`strait_core::Error`].
 //!
 //! ```
-//! use strait_aws::{Access, Aws, Call, Service};
+//! use strait_aws::{Access, Aws, Call, Regional, Service};
 //! # use strait_aws::Keys;
 //! # use strait_config::Secret;
 //!
@@ -15,9 +15,7 @@
 //! access.region = Some("eu-west-1".to_owned());
 //! # access.keys = Some(Keys { id: Secret::new("AKIA"), secret: Secret::new("x"), session_token: None });
 //! let aws = Aws::connect("sts", &access, &[Service::Sts]).await?;
-//! let config = aws.config(Service::Sts, None)?;
-//! let client = aws_sdk_sts::Client::new(&config);
-//! let host = strait_aws::host!(aws_sdk_sts, &config)?;
+//! let Regional { client, host } = strait_aws::regional!(aws_sdk_sts, &aws, Service::Sts, None)?;
 //! assert_eq!(&*host, "sts.eu-west-1.amazonaws.com");
 //!
 //! let call = Call::new("sts: cannot say who asks", "sts:GetCallerIdentity", &host);
@@ -42,6 +40,7 @@ pub use access::{Access, Keys, Role};
 pub use arn::{Arn, is_of_aws};
 pub use aws_config::SdkConfig;
 pub use connect::{Aws, timeouts};
+pub use endpoint::Regional;
 #[doc(hidden)]
 pub use endpoint::resolved;
 pub use error::{Call, Codes, is_access_denied};
