@@ -17,11 +17,17 @@ pub struct FaultyQueue<Q: Queue> {
     inner: Q,
     faults: Faults,
     leases: AtomicU64,
-    /// A delivery whose message is not deleted, to come along once more.
+    /// A delivery that is leased here, to come along once more.
     old: Mutex<Option<Old<Q::Handle>>>,
 }
 
-type Old<H> = (Message, Origin, Numbered<H>);
+/// A delivery, as long as it is leased.
+struct Old<H> {
+    message: Message,
+    origin: Origin,
+    handle: Numbered<H>,
+    until: Instant,
+}
 
 /// Handles stay out of debug output, and so does the delivery that is kept with one.
 impl<Q: Queue> std::fmt::Debug for FaultyQueue<Q> {
@@ -53,6 +59,11 @@ impl<Q: Queue> FaultyQueue<Q> {
         self.old.lock().expect("nothing panics while holding this")
     }
 
+    /// These are given up, or deleted: whoever else has one next, it does not come along once more here.
+    fn forget(&self, handles: &[Numbered<Q::Handle>]) {
+        self.old().take_if(|old| handles.iter().any(|handle| handle.number == old.handle.number));
+    }
+
     fn number(&self, leased: Leased<Q::Handle>) -> Leased<Numbered<Q::Handle>> {
         let number = self.leases.fetch_add(1, Relaxed);
         let Leased { message, handle, origin } = leased;
@@ -69,6 +80,7 @@ impl<Q: Queue> FaultyQueue<Q> {
         F: Future<Output = Vec<Result<()>>>,
     {
         let Some((first, others)) = handles.split_first() else { return Vec::new() };
+        self.forget(slice::from_ref(first));
         self.inner.release(slice::from_ref(&first.handle)).await;
         self.faults.note(|in_hand| in_hand.end([first.number]));
         let mut outcomes = vec![Err(error(ErrorKind::Lost))];
@@ -87,6 +99,11 @@ impl<Q: Queue> FaultyQueue<Q> {
     async fn pass_extend(&self, handles: &[Numbered<Q::Handle>]) -> Vec<Result<()>> {
         let sent = Instant::now();
         let outcomes = self.inner.extend(&bare(handles)).await;
+        if let Some(old) = &mut *self.old()
+            && which(handles, &outcomes, Result::is_ok).any(|number| number == old.handle.number)
+        {
+            old.until = self.end_of_lease(sent);
+        }
         self.faults.note(|in_hand| in_hand.extend(which(handles, &outcomes, Result::is_ok), self.end_of_lease(sent)));
         self.faults.note(|in_hand| in_hand.end(which(handles, &outcomes, is_gone)));
         outcomes
@@ -147,25 +164,24 @@ impl<Q: Queue> Queue for FaultyQueue<Q> {
         match fault {
             Some(Fault::Ambiguous) => return Err(lost_answer()), // its leases have to run out
             Some(Fault::Duplicate) => {
-                let old = self.old().clone();
-                if let Some((message, origin, handle)) = old {
-                    let origin = origin.clone().with_redeliveries(origin.redeliveries() + 1);
-                    batch.push(Leased { message, handle, origin });
+                if let Some(old) = self.old().as_ref().filter(|old| Instant::now() < old.until) {
+                    let origin = old.origin.clone().with_redeliveries(old.origin.redeliveries() + 1);
+                    batch.push(Leased { message: old.message.clone(), handle: old.handle.clone(), origin });
                 }
             }
             fault => self.faults.wait(fault.as_ref()).await,
         }
-        let given: Vec<u64> = batch.iter().map(|leased| leased.handle.number).collect();
-        self.faults.note(|in_hand| in_hand.lease(given, self.end_of_lease(begun)));
+        let (given, until) = (batch.iter().map(|leased| leased.handle.number), self.end_of_lease(begun));
+        self.faults.note(|in_hand| in_hand.lease(given, until));
         if let Some(Leased { message, handle, origin, .. }) = batch.first() {
-            let old = (message.clone(), origin.clone(), handle.clone());
-            self.old().get_or_insert(old);
+            let (message, origin, handle) = (message.clone(), origin.clone(), handle.clone());
+            self.old().get_or_insert(Old { message, origin, handle, until });
         }
         Ok(batch)
     }
 
     async fn delete(&self, handles: &[Self::Handle]) -> Vec<Result<()>> {
-        self.old().take_if(|(_, _, old)| handles.iter().any(|handle| handle.number == old.number));
+        self.forget(handles);
         let begun = Instant::now();
         let fault = self.faults.next(Site::Delete, handles.len());
         match fault {
@@ -205,6 +221,7 @@ impl<Q: Queue> Queue for FaultyQueue<Q> {
         if let Some(Fault::Fail(kind)) = fault {
             return vec![Err(error(kind)); handles.len()];
         }
+        self.forget(handles);
         self.faults.wait(fault.as_ref()).await;
         let outcomes = self.inner.release(&bare(handles)).await;
         self.faults.note(|in_hand| in_hand.end(over(handles, &outcomes)));
@@ -221,8 +238,9 @@ impl<Q: Queue> Queue for FaultyQueue<Q> {
             Pause { handle: handle.handle, time, held }
         };
         let bare: Vec<_> = pauses.iter().map(bare).collect();
-        let outcomes = self.inner.postpone(&bare).await;
         let handles: Vec<_> = pauses.iter().map(|pause| pause.handle.clone()).collect();
+        self.forget(&handles);
+        let outcomes = self.inner.postpone(&bare).await;
         self.faults.note(|in_hand| in_hand.end(over(&handles, &outcomes)));
         self.faults.wait(fault.as_ref()).await;
         match fault {
