@@ -17,6 +17,9 @@ use super::{
 };
 use crate::guard::guard;
 
+/// The longest pause between calls while a partition is handed over: its next owner waits.
+const HANDING_OVER: Duration = Duration::from_secs(1);
+
 /// How the calls for one tenure go.
 #[derive(Debug, Default)]
 pub(super) struct Calls {
@@ -36,6 +39,11 @@ impl Calls {
 
     pub(super) fn begin(&mut self) {
         self.is_under_way = true;
+    }
+
+    /// Waits no longer for the next one than a hand-over may, however long the pause has grown before.
+    fn hurry(&mut self, now: std::time::Instant) {
+        self.again = self.again.map(|again| again.min(later(now, HANDING_OVER)));
     }
 
     fn end(&mut self, done: bool, now: std::time::Instant) {
@@ -78,6 +86,9 @@ impl Tenures {
         let grace = settings.grace;
         let mut jobs = Vec::new();
         for (number, tenure) in self.iter_mut() {
+            if tenure.is_drained(now) {
+                tenure.calls.hurry(now);
+            }
             if !tenure.calls.may_begin(now) {
                 continue;
             }

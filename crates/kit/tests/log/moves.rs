@@ -23,6 +23,22 @@ async fn a_partition_is_not_released_before_its_progress_is_committed() {
     assert!(scene.when("commit a 3") < scene.when("release a 1"), "{:?}", scene.journal());
 }
 
+/// The seventh failure is followed by a pause of 12.8 s.
+#[tokio::test(start_paused = true)]
+async fn a_hand_over_waits_for_no_pause_that_grew_before_it() {
+    let scene = Scene::default();
+    scene.gain("a", 3, None);
+    let consumer = scene.open(|settings| settings.commit_interval = SECOND);
+    let batch = receive(&consumer).await;
+    settle(&consumer, batch).await;
+    scene.fail("commit a", ErrorKind::Unavailable, 7);
+    sleep(15 * SECOND).await;
+    assert!(!scene.has("commit a 3"), "{:?}", scene.journal());
+    scene.revoke("a");
+    sleep(2 * SECOND).await;
+    assert!(scene.when("commit a 3") < scene.when("release a 1"), "{:?}", scene.journal());
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_committed_is_released_after_the_grace() {
     let scene = Scene::default();
