@@ -62,10 +62,9 @@ impl<Q: Queue> QueueConsumer<Q> {
         &self.shared.queue
     }
 
-    /// Ends the polls, and takes in what they still bring in time, to be released with the rest.
-    async fn last_polls(&self) {
-        let Polling { polls, .. } = &mut *self.polling.lock().await;
-        let end = Instant::now() + self.shared.settings.last_polls;
+    /// Takes in what the polls under way bring within `time`, to be released with the rest.
+    async fn last_polls(&self, polls: &mut Polls<Q::Handle>, time: Duration) {
+        let end = Instant::now() + time;
         while polls.are_under_way() {
             match timeout_at(end, polls.next()).await {
                 Ok((sent, Ok(batch))) => drop(self.enter(batch, sent)),
@@ -73,7 +72,22 @@ impl<Q: Queue> QueueConsumer<Q> {
                 Err(_) => break,
             }
         }
+    }
+
+    /// Releases everything, once the last polls have ended or their time is over. A poll that is still under way then may
+    /// take along what was released before anybody else sees it: it is waited for a little longer, and what it brings is
+    /// released too.
+    async fn release_all(&self) -> Result<()> {
+        let Polling { polls, .. } = &mut *self.polling.lock().await;
+        let time = self.shared.settings.last_polls;
+        self.last_polls(polls, time).await;
+        let mut released = release_all(&self.shared).await;
+        if released.as_ref().is_ok_and(|count| *count > 0) && polls.are_under_way() {
+            self.last_polls(polls, time / 3).await;
+            released = release_all(&self.shared).await;
+        }
         polls.clear();
+        released.map(drop)
     }
 
     fn enter(&self, mut batch: Vec<Leased<Q::Handle>>, sent: Instant) -> Vec<Received> {
@@ -195,8 +209,7 @@ impl<Q: Queue> Consumer for QueueConsumer<Q> {
             return outcome.clone();
         }
         self.shared.held().lose_all();
-        self.last_polls().await;
-        let released = release_all(&self.shared).await;
+        let released = self.release_all().await;
         let outcome = released.and(guard(|| self.shared.queue.close()).await);
         closed.insert(outcome).clone()
     }

@@ -49,21 +49,22 @@ pub(super) async fn release_dropped<Q: Queue>(shared: Arc<Shared<Q>>, mut closed
 }
 
 /// Releases everything, oldest first, once the calls under way have ended. What fails for a moment is tried again before
-/// what is behind it.
+/// what is behind it. Returns how many leases were released, or were gone.
 ///
 /// Cancel-safe: another call goes on where this one was.
 ///
 /// # Errors
 ///
 /// How many leases could not be released, and why not the first of them.
-pub(super) async fn release_all<Q: Queue>(shared: &Shared<Q>) -> Result<()> {
+pub(super) async fn release_all<Q: Queue>(shared: &Shared<Q>) -> Result<usize> {
     let _turn = shared.releasing.lock().await;
-    let (mut pauses, mut last, mut failures) = (AGAIN.into_iter(), 0, Vec::new());
+    let (mut pauses, mut last, mut failures, mut released) = (AGAIN.into_iter(), 0, Vec::new(), 0);
     loop {
         let batch = shared.held().left_behind(last, BATCH, Instant::now().into_std());
         let Some((named, _)) = batch.last() else { break };
         let newest = named.entry();
         let failed = release(shared, &batch).await;
+        released += batch.len() - failed.len();
         if failed.iter().any(Error::is_transient)
             && let Some(pause) = pauses.next()
         {
@@ -73,7 +74,7 @@ pub(super) async fn release_all<Q: Queue>(shared: &Shared<Q>) -> Result<()> {
         failures.extend(failed);
         last = newest;
     }
-    let Some(first) = failures.first() else { return Ok(()) };
+    let Some(first) = failures.first() else { return Ok(released) };
     let (guarantees, count) = (shared.queue.guarantees(), failures.len());
     let text = format!(
         "{}: {count} messages of {:?} could not be released, and come again when their leases end: {first}",

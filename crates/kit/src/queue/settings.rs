@@ -10,8 +10,9 @@ pub struct QueueSettings {
     pub pollers: usize,
     /// The most messages that one poll may bring. Default: as many as are asked for.
     pub per_poll: usize,
-    /// How long closing waits for the polls under way, to release what they bring. Default: not at all, for providers
-    /// that take nothing along with a poll that is broken off.
+    /// How long closing waits for the polls under way, to release what they bring, and a third of it once more if a poll
+    /// that is still under way may take what was released. Default: not at all, for providers that take nothing along with
+    /// a poll that is broken off.
     pub last_polls: Duration,
     /// Whether what was lost is released too, in its turn: for providers that would else deliver what is behind it of its
     /// key first, and whose handles name one delivery only. Default: no.

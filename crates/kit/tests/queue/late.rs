@@ -29,6 +29,8 @@ struct Slow {
     late: Arc<AtomicBool>,
     tell: Arc<Notify>,
     answer: Arc<Notify>,
+    /// Whether a poll that waits takes what is released.
+    takes_released: Arc<AtomicBool>,
     /// How often it was received.
     received: Arc<AtomicU32>,
     deleted: Arc<Mutex<Vec<u32>>>,
@@ -74,6 +76,9 @@ impl Queue for Slow {
 
     async fn release(&self, handles: &[u32]) -> Vec<Result<()>> {
         self.released.lock().unwrap().extend(handles);
+        if self.takes_released.swap(false, Relaxed) {
+            self.answer.notify_one();
+        }
         vec![Ok(()); handles.len()]
     }
 
@@ -120,6 +125,21 @@ async fn given_back_of_a_poll(under_way: Duration) -> Vec<u32> {
 async fn what_a_last_poll_brings_is_given_back_within_its_lease_only() {
     assert_eq!(given_back_of_a_poll(LEASE / 2).await, [7]);
     assert_eq!(given_back_of_a_poll(2 * LEASE).await, [0; 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_poll_took_of_what_was_released_is_released_again() {
+    let slow = Slow::default();
+    let mut settings = QueueSettings::default();
+    settings.last_polls = LEASE / 5;
+    let consumer = QueueConsumer::new(slow.clone(), settings);
+    slow.answer.notify_one();
+    let received = receive(&consumer).await.unwrap();
+    assert!(timeout(LEASE / 100, receive(&consumer)).await.is_err(), "another poll is under way");
+    slow.takes_released.store(true, Relaxed);
+    consumer.close().await.unwrap();
+    drop(received);
+    assert_eq!(*slow.released.lock().unwrap(), [7, 8]);
 }
 
 /// What is given back when a process closes that did nothing for so long.
