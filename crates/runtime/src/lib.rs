@@ -13,7 +13,7 @@ mod sender;
 mod worker;
 
 pub use backoff::Backoff;
-pub use failure::Failure;
+pub use failure::{Failure, OrFail};
 #[cfg(feature = "json")]
 pub use json::Json;
 pub use meter::{Counts, Meter};

@@ -18,8 +18,8 @@ use strait_runtime::{
 };
 use support::{Script, text};
 use tokio::{
-    sync::mpsc,
-    time::{sleep, timeout},
+    sync::{Notify, mpsc},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -44,7 +44,7 @@ where
 {
     let (seen, mut attempts) = mpsc::unbounded_channel();
     let stop = CancellationToken::new();
-    let worker = worker(Worker::new(receiver(script, 4)).stop_on(stop.clone()));
+    let worker = worker(Worker::new(receiver(script, 4)).stop_on(stop.clone().cancelled_owned()));
     let running = tokio::spawn(worker.run(move |delivery, context| {
         seen.send(format!("{} {}", text(delivery.message()), context.attempt())).unwrap();
         handler(delivery, context)
@@ -245,15 +245,17 @@ async fn a_delivery_that_outlives_its_handler_is_settled_by_its_own_verdict_only
     let stop = CancellationToken::new();
     let receiver = receiver(&script, 4);
     let weak = receiver.downgrade();
-    let worker = Worker::new(receiver).stop_on(stop.clone()).run(async |delivery: Delivery, context: Context| {
-        tokio::spawn(async move {
-            sleep(Duration::from_secs(3)).await;
-            if context.attempt() == 3 {
-                delivery.ack();
-            } // else it is dropped, as by a task that failed
-        });
-        Ok(())
-    });
+    let worker = Worker::new(receiver).stop_on(stop.clone().cancelled_owned()).run(
+        async |delivery: Delivery, context: Context| {
+            tokio::spawn(async move {
+                sleep(Duration::from_secs(3)).await;
+                if context.attempt() == 3 {
+                    delivery.ack();
+                } // else it is dropped, as by a task that failed
+            });
+            Ok(())
+        },
+    );
     let running = tokio::spawn(worker);
     sleep(Duration::from_secs(2)).await;
     assert!(script.settled().is_empty(), "the handler said Ok, and the work goes on");
@@ -268,6 +270,24 @@ async fn a_delivery_that_outlives_its_handler_is_settled_by_its_own_verdict_only
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_first_reason_to_stop_counts() {
+    let script = Script::default();
+    script.push(&["a1"]);
+    let (stop, begun) = (Arc::new(Notify::new()), Instant::now());
+    let stopped = Arc::clone(&stop);
+    Worker::new(receiver(&script, 4))
+        .stop_on(sleep(MINUTE))
+        .stop_on(async move { stopped.notified().await })
+        .run_local(async |_, _| {
+            stop.notify_one();
+            Ok(())
+        })
+        .await
+        .unwrap();
+    assert_eq!((script.settled(), begun.elapsed().as_secs()), (vec![0], 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn limits_longer_than_clocks_can_count_harm_nobody() {
     let script = Script::default();
     script.push(&["a1"]);
@@ -278,7 +298,7 @@ async fn limits_longer_than_clocks_can_count_harm_nobody() {
     let stop = CancellationToken::new();
     let cancel = stop.clone();
     worker
-        .stop_on(stop)
+        .stop_on(stop.cancelled_owned())
         .run_local(async |_, context| {
             assert!(context.deadline().is_some());
             sleep(MINUTE).await;
@@ -336,7 +356,8 @@ async fn stopping_drains_and_an_aborted_worker_gives_back() {
             Ok(())
         }
     };
-    let running = tokio::spawn(Worker::new(receiver(&script, 4)).stop_on(stop.clone()).run(handler.clone()));
+    let running =
+        tokio::spawn(Worker::new(receiver(&script, 4)).stop_on(stop.clone().cancelled_owned()).run(handler.clone()));
     start.recv().await.unwrap();
     start.recv().await.unwrap();
     stop.cancel();
@@ -359,10 +380,11 @@ async fn handlers_that_outlive_the_drain_are_cancelled() {
     script.push(&["a1"]);
     let stop = CancellationToken::new();
     let (started, mut start) = mpsc::unbounded_channel();
-    let running = tokio::spawn(Worker::new(receiver(&script, 4)).stop_on(stop.clone()).run(move |_, _| {
-        started.send(()).unwrap();
-        std::future::pending()
-    }));
+    let running =
+        tokio::spawn(Worker::new(receiver(&script, 4)).stop_on(stop.clone().cancelled_owned()).run(move |_, _| {
+            started.send(()).unwrap();
+            std::future::pending()
+        }));
     start.recv().await.unwrap();
     stop.cancel();
     timeout(MINUTE, running).await.expect("waits for ever").unwrap().unwrap();
@@ -376,7 +398,7 @@ async fn batches_keep_keys_in_order_and_end_as_the_handler_says() {
     script.push(&["a1", "a2", "b1", "a3"]);
     let (seen, mut batches) = mpsc::unbounded_channel();
     let stop = CancellationToken::new();
-    let running = tokio::spawn(Worker::new(receiver(&script, 8)).stop_on(stop.clone()).run_batch(
+    let running = tokio::spawn(Worker::new(receiver(&script, 8)).stop_on(stop.clone().cancelled_owned()).run_batch(
         3,
         move |mut batch: Batch, context| {
             seen.send(batch.messages().map(text).collect::<Vec<_>>()).unwrap();
@@ -403,7 +425,7 @@ async fn a_local_handler_need_not_be_send_and_may_borrow() {
     script.push(&["a1", "b1", "c1"]);
     let count = Cell::new(0);
     let stop = CancellationToken::new();
-    let worker = Worker::new(receiver(&script, 2)).stop_on(stop.clone());
+    let worker = Worker::new(receiver(&script, 2)).stop_on(stop.clone().cancelled_owned());
     timeout(
         MINUTE,
         worker.run_local(async |delivery, context| {

@@ -20,7 +20,7 @@ pub(crate) async fn work(client: Client, gauge: Arc<Gauge>) -> Result<()> {
     let mut settings = ReceiverSettings::new(DeadLetter::Block);
     settings.prefetch = Some(settings.buffer); // nobody else is to have a share
     let receiver = Receiver::new(consumer, settings)?;
-    let worker = Worker::new(receiver).stop_on(gauge.done.clone());
+    let worker = Worker::new(receiver).stop_on(gauge.done.clone().cancelled_owned());
     let handler = move |delivery: strait_runtime::Delivery, _| {
         black_box(delivery.message().payload.len());
         gauge.hit(1);

@@ -1,8 +1,4 @@
-use std::{
-    fmt::{self, Display},
-    sync::Arc,
-    time::Duration,
-};
+use std::{error, fmt, sync::Arc, time::Duration};
 
 use strait_core::{ClaimState, Error, ErrorKind, Guarantees, Message, Origin, Result, Watch, planted};
 use tokio::{sync::oneshot, time};
@@ -182,17 +178,17 @@ impl Delivery {
 
     /// It failed and is tried again, after the pause of the retry policy; messages of its key wait for it. After the
     /// last attempt it goes to the dead letters, with `reason`, which must hold no secret.
-    pub fn retry(self, reason: impl Display) {
+    pub fn retry(self, reason: impl Into<Box<dyn error::Error + Send + Sync>>) {
         self.fail(Failure::retry(reason));
     }
 
     /// As [`retry`](Self::retry), not earlier than after `pause`; see [`Failure::retry_after`].
-    pub fn retry_after(self, reason: impl Display, pause: Duration) {
+    pub fn retry_after(self, reason: impl Into<Box<dyn error::Error + Send + Sync>>, pause: Duration) {
         self.fail(Failure::retry_after(reason, pause));
     }
 
     /// It failed for good, and goes to the dead letters with `reason`, which must hold no secret.
-    pub fn reject(self, reason: impl Display) {
+    pub fn reject(self, reason: impl Into<Box<dyn error::Error + Send + Sync>>) {
         self.fail(Failure::reject(reason));
     }
 

@@ -5,6 +5,7 @@ mod signals;
 mod slot;
 
 use std::{
+    fmt,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     pin::{Pin, pin},
@@ -14,13 +15,12 @@ use std::{
     time::Duration,
 };
 
-use futures_util::{FutureExt as _, StreamExt as _, stream::FuturesUnordered};
+use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use strait_core::{Error, ErrorKind, Result};
 use tokio::{
     task::JoinSet,
     time::{Instant, timeout_at},
 };
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 pub use context::Context;
@@ -43,16 +43,16 @@ use slot::Slot;
 /// nothing else: the handler's `Ok` does not acknowledge it, since the work goes on, and dropping it without a verdict is a
 /// retry. Until then it counts as in flight, and a drain waits for it.
 ///
-/// It stops when a token given to [`stop_on`](Self::stop_on) is cancelled, at a signal asked for by
+/// It stops when a future given to [`stop_on`](Self::stop_on) resolves, at a signal asked for by
 /// [`stop_on_signals`](Self::stop_on_signals), or when the receiver is closed: then it drains, and
 /// handlers that still run after [`ReceiverSettings::drain`](crate::ReceiverSettings::drain) are cancelled. They lose
 /// their message up to 3 s earlier: see there.
-#[derive(Debug)]
 pub struct Worker {
     receiver: Receiver,
     timeout: Option<Duration>,
     drain: Duration,
-    stop: CancellationToken,
+    /// It stops when one of them resolves.
+    stop: FuturesUnordered<BoxFuture<'static, ()>>,
     signals: bool,
 }
 
@@ -60,7 +60,7 @@ impl Worker {
     /// Works on what `receiver` receives.
     pub fn new(receiver: Receiver) -> Self {
         let drain = receiver.drain();
-        Self { receiver, timeout: None, drain, stop: CancellationToken::new(), signals: false }
+        Self { receiver, timeout: None, drain, stop: FuturesUnordered::new(), signals: false }
     }
 
     /// Cancels a handler that runs for longer than `limit`. Default: never.
@@ -69,9 +69,19 @@ impl Worker {
         self
     }
 
-    /// Stops when `token` is cancelled.
-    pub fn stop_on(mut self, token: CancellationToken) -> Self {
-        self.stop = token;
+    /// Stops when `stop` resolves. Of several, the first counts.
+    ///
+    /// ```
+    /// # use strait_runtime::Worker;
+    /// # fn example(worker: Worker) -> Worker {
+    /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    /// // Stops when `stop` is sent to, or dropped.
+    /// let worker = worker.stop_on(async { _ = stopped.await });
+    /// # drop(stop); worker
+    /// # }
+    /// ```
+    pub fn stop_on(self, stop: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.stop.push(Box::pin(stop));
         self
     }
 
@@ -138,14 +148,14 @@ impl Worker {
     /// # Errors
     ///
     /// As [`run`](Self::run).
-    pub async fn run_local<H>(self, handler: H) -> Result<()>
+    pub async fn run_local<H>(mut self, handler: H) -> Result<()>
     where
         H: AsyncFn(Delivery, Context) -> Result<(), Failure>,
     {
         let handler = |delivery, context| handler(delivery, context);
         let loops: FuturesUnordered<_> =
             (0..self.receiver.in_flight()).map(|_| work(self.receiver.clone(), &handler, self.timeout)).collect();
-        let Self { receiver, stop, drain, signals, .. } = &self;
+        let Self { receiver, stop, drain, signals, .. } = &mut self;
         let mut signals = Signals::listen(*signals);
         let all = pin!(loops.fold(Ok(()), |all, one| std::future::ready(all.and(one))));
         let mut all = all.fuse();
@@ -180,12 +190,12 @@ impl Worker {
     }
 
     /// Waits for a reason to stop, and drains.
-    async fn supervise(self, mut tasks: JoinSet<Result<()>>) -> Result<()> {
+    async fn supervise(mut self, mut tasks: JoinSet<Result<()>>) -> Result<()> {
         let mut outcome = Ok(());
         let mut signals = Signals::listen(self.signals);
         tokio::select! {
             biased;
-            () = stopped(&self.stop, &mut signals) => {}
+            () = stopped(&mut self.stop, &mut signals) => {}
             () = ended(&mut tasks, &mut outcome) => {}
         }
         self.receiver.stop();
@@ -210,10 +220,19 @@ impl Worker {
     }
 }
 
-/// Waits for the token, or for a signal.
-async fn stopped(stop: &CancellationToken, signals: &mut Signals) {
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { receiver, timeout, drain, stop: _, signals } = self;
+        let mut debug = f.debug_struct("Worker");
+        debug.field("receiver", receiver).field("timeout", timeout).field("drain", drain).field("signals", signals);
+        debug.finish_non_exhaustive()
+    }
+}
+
+/// Waits for one of the reasons to stop, or for a signal.
+async fn stopped(stop: &mut FuturesUnordered<BoxFuture<'static, ()>>, signals: &mut Signals) {
     tokio::select! {
-        () = stop.cancelled() => {}
+        Some(()) = stop.next() => {}
         () = signals.next() => tracing::info!("told to stop by a signal: draining; a second one ends it at once"),
     }
 }

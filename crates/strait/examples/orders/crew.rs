@@ -33,7 +33,7 @@ impl Crew {
         for member in 0..self.members {
             let receiver = self.bus.receiver(name).await?;
             self.provider = receiver.guarantees().provider.to_string();
-            let work = work(Worker::new(receiver).stop_on(self.stop.clone()));
+            let work = work(Worker::new(receiver).stop_on(self.stop.clone().cancelled_owned()));
             let task = self.tasks.spawn(async move { Ok(work.await?) });
             if member == 0 && self.members > 1 {
                 self.accident.choose(name, task);

@@ -106,7 +106,7 @@ pub async fn c44_keys_overlap_and_a_key_never_does(rig: &dyn Rig) {
     let running = Arc::new(Mutex::new((HashMap::<String, usize>::new(), 0)));
     let (tell, mut told) = mpsc::unbounded_channel();
     let stop = CancellationToken::new();
-    let worker = Worker::new(open.receiver.clone()).stop_on(stop.clone());
+    let worker = Worker::new(open.receiver.clone()).stop_on(stop.clone().cancelled_owned());
     let working = tokio::spawn(worker.run({
         let running = Arc::clone(&running);
         move |delivery, _| {

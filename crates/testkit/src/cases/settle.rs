@@ -87,7 +87,7 @@ pub async fn c32_what_is_dropped_comes_again(rig: &dyn Rig) {
     stage.send(messages("b", 0..4)).await;
     let (tell, mut told) = mpsc::unbounded_channel();
     let stop = CancellationToken::new();
-    let worker = Worker::new(open.receiver.clone()).timeout(secs(5)).stop_on(stop.clone());
+    let worker = Worker::new(open.receiver.clone()).timeout(secs(5)).stop_on(stop.clone().cancelled_owned());
     let working = tokio::spawn(worker.run(move |delivery, context| {
         let tell = tell.clone();
         async move {
@@ -169,7 +169,7 @@ pub async fn c33_settling_twice_is_harmless(rig: &dyn Rig) {
     let open = stage.open().await;
     let (tell, mut told) = mpsc::unbounded_channel();
     let stop = CancellationToken::new();
-    let worker = Worker::new(open.receiver.clone()).stop_on(stop.clone());
+    let worker = Worker::new(open.receiver.clone()).stop_on(stop.clone().cancelled_owned());
     let working = tokio::spawn(worker.run(move |delivery, _| {
         tell.send(text(delivery.message())).unwrap();
         delivery.ack();

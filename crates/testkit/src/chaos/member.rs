@@ -107,7 +107,7 @@ impl Hand {
             tokio::spawn(work(receiver, process.clone(), stop.clone()))
         } else {
             let process = process.clone();
-            tokio::spawn(Worker::new(receiver).stop_on(stop.clone()).run(move |delivery, _| {
+            tokio::spawn(Worker::new(receiver).stop_on(stop.clone().cancelled_owned()).run(move |delivery, _| {
                 let process = process.clone();
                 async move { process.handle(&delivery, turn(LONGEST, FAILING)).await }
             }))

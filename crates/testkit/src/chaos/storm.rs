@@ -118,7 +118,7 @@ impl Scene {
         settings.meter = member.meter.clone();
         let receiver = Receiver::new(consumer, settings).unwrap();
         let stop = CancellationToken::new();
-        let worker = Worker::new(receiver.clone()).timeout(TIME_OUT).stop_on(stop.clone());
+        let worker = Worker::new(receiver.clone()).timeout(TIME_OUT).stop_on(stop.clone().cancelled_owned());
         let process = Process::new(number, &self.history, TIME_OUT);
         let handling = process.clone();
         let working = tokio::spawn(worker.run(move |delivery, _| {
