@@ -123,17 +123,18 @@ impl Sender {
 
     /// Says how a message is sent. Of one that is sent on, leaves out the headers that the provider cannot carry.
     pub(crate) fn fit(&self, message: &mut Message) -> Result<Plan> {
-        match self.check(message) {
-            Err(refusal)
-                if message.is_onward() && matches!(refusal.kind(), ErrorKind::Invalid | ErrorKind::Unsupported) =>
-            {
-                let reason = refusal.clone();
-                let plan = fitting::fit(message, refusal, |message| self.check(message))?;
-                self.shared().left_out(&reason);
-                Ok(plan)
-            }
-            checked => checked,
+        self.check(message).or_else(|refusal| self.fit_refused(message, refusal))
+    }
+
+    #[cold]
+    fn fit_refused(&self, message: &mut Message, refusal: Error) -> Result<Plan> {
+        if !message.is_onward() || !matches!(refusal.kind(), ErrorKind::Invalid | ErrorKind::Unsupported) {
+            return Err(refusal);
         }
+        let reason = refusal.clone();
+        let plan = fitting::fit(message, refusal, |message| self.check(message))?;
+        self.shared().left_out(&reason);
+        Ok(plan)
     }
 
     fn check(&self, message: &Message) -> Result<Plan> {
@@ -173,7 +174,7 @@ impl Sender {
     ///
     /// As [`enqueue`](Self::enqueue); then why it was not sent, or, if [`Error::is_ambiguous`], is not known to be.
     pub async fn send(&self, message: Message) -> Result<Receipt> {
-        self.enqueue(message).await?.await.into_result()
+        self.enqueue(message).await?.expecting_to_wait().await.into_result()
     }
 
     /// Sends messages, and waits until each has its outcome, in the order given. A message that is refused does not

@@ -62,15 +62,18 @@ pub(super) enum Ended {
 }
 
 impl Tickets {
+    #[inline]
     pub(super) fn issue(&mut self) -> usize {
         self.0.insert(Ticket::Open(None))
     }
 
     /// Ends a ticket.
+    #[inline]
     pub(super) fn end(&mut self, ticket: usize, outcome: Outcome) -> Ended {
-        if let Ticket::Open(waker) = &mut self.0[ticket] {
+        let held = &mut self.0[ticket];
+        if let Ticket::Open(waker) = held {
             let waker = waker.take();
-            self.0[ticket] = Ticket::Over(outcome);
+            *held = Ticket::Over(outcome);
             return Ended::Waited(waker);
         }
         self.0.remove(ticket);
@@ -79,6 +82,7 @@ impl Tickets {
 
     /// The outcome, if there is one. Otherwise `waker` is to be woken: of it `clone` is a clone, which is taken if it is
     /// needed, in exchange for what it replaces. `None` if there is none to take.
+    #[inline]
     fn poll(&mut self, ticket: usize, waker: &Waker, clone: &mut Option<Waker>) -> Option<Poll<Outcome>> {
         if let Ticket::Open(old) = &mut self.0[ticket] {
             if !old.as_ref().is_some_and(|old| old.will_wake(waker)) {
@@ -107,14 +111,20 @@ impl Tickets {
 #[must_use = "the message may fail"]
 pub struct Pending {
     ticket: usize,
-    /// Whether a waker waits.
-    waits: bool,
+    /// Whether a waker is cloned before it is known that one is needed.
+    expects_to_wait: bool,
     shared: Option<Arc<Shared>>,
 }
 
 impl Pending {
     pub(super) fn new(ticket: usize, shared: Arc<Shared>) -> Self {
-        Self { ticket, waits: false, shared: Some(shared) }
+        Self { ticket, expects_to_wait: false, shared: Some(shared) }
+    }
+
+    /// It is waited for at once, when nothing can have been sent yet.
+    pub(super) fn expecting_to_wait(mut self) -> Self {
+        self.expects_to_wait = true;
+        self
     }
 }
 
@@ -123,8 +133,8 @@ impl Future for Pending {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
         let shared = self.shared.as_ref().expect("not polled again after it was ready");
-        // Wakers are not ours: one is cloned before the lock is held, and what it replaces dropped after.
-        let mut clone = if self.waits { None } else { Some(context.waker().clone()) };
+        // Wakers are not ours: one is cloned while the lock is not held, and what it replaces dropped after.
+        let mut clone = self.expects_to_wait.then(|| context.waker().clone());
         let outcome = loop {
             let polled = shared.state().tickets.poll(self.ticket, context.waker(), &mut clone);
             match polled {
@@ -132,7 +142,7 @@ impl Future for Pending {
                 None => clone = Some(context.waker().clone()),
             }
         };
-        self.waits = true;
+        self.expects_to_wait = false;
         if outcome.is_ready() {
             self.shared = None;
         }
@@ -152,6 +162,27 @@ impl Drop for Pending {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_waker_is_asked_for_only_while_there_is_no_outcome() {
+        let mut tickets = Tickets::default();
+        let sent = || Outcome::Sent(Receipt::new(1));
+        let (known, open) = (tickets.issue(), tickets.issue());
+        tickets.end(known, sent());
+        assert!(matches!(tickets.poll(known, Waker::noop(), &mut None), Some(Poll::Ready(_))));
+        assert!(tickets.poll(open, Waker::noop(), &mut None).is_none(), "one is to be cloned, without the lock");
+        let mut clone = Some(Waker::noop().clone());
+        assert!(matches!(tickets.poll(open, Waker::noop(), &mut clone), Some(Poll::Pending)));
+        assert!(clone.is_none(), "taken");
+        assert!(matches!(tickets.poll(open, Waker::noop(), &mut None), Some(Poll::Pending)), "it waits already");
+        assert!(matches!(tickets.end(open, sent()), Ended::Waited(Some(_))));
+        let ended_meanwhile = tickets.issue();
+        assert!(tickets.poll(ended_meanwhile, Waker::noop(), &mut None).is_none());
+        tickets.end(ended_meanwhile, sent());
+        let mut clone = Some(Waker::noop().clone());
+        assert!(matches!(tickets.poll(ended_meanwhile, Waker::noop(), &mut clone), Some(Poll::Ready(_))));
+        assert!(clone.is_some(), "left to be dropped without the lock");
+    }
 
     #[test]
     fn an_answer_that_nobody_waits_for_leaves_nothing_behind() {

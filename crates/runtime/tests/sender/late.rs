@@ -6,7 +6,9 @@ use strait_core::{ErrorKind, Key};
 use strait_runtime::{AfterFailure, Sender};
 use tokio::time::{Instant, sleep};
 
-use crate::provider::{Answer, MS, Provider, SECOND, accept, error, keyed, letters, open, outcomes, plain, settle};
+use crate::provider::{
+    Answer, Fate, MS, Provider, SECOND, accept, error, keyed, letters, open, outcomes, plain, settle,
+};
 
 /// A sender whose one request is busy for nine of the ten seconds that a message has.
 async fn busy(change: impl FnOnce(&mut strait_runtime::SenderSettings)) -> (Provider, Sender) {
@@ -39,6 +41,19 @@ async fn a_late_message_does_not_end_the_request_of_its_batch_mates() {
     );
     assert_eq!((sender.health().messages, sender.health().bytes), (0, 0));
     assert!(sender.send(keyed("a2")).await.is_ok());
+    provider.check();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_key_does_not_skip_the_next_key_of_its_request() {
+    let (provider, sender) = busy(|_| {}).await;
+    let fates = vec![Fate::Store, Fate::Fail(ErrorKind::Throttled)];
+    provider.answer([Answer::After(4 * SECOND, Box::new(Answer::Each(fates)))]);
+    let late = sender.enqueue(keyed("a1")).await.unwrap();
+    sleep(8 * SECOND).await;
+    let mate = sender.enqueue(keyed("b1")).await.unwrap();
+    assert_eq!(letters(&outcomes(vec![late, mate]).await), "US");
+    assert_eq!(provider.texts(), [vec!["first"], vec!["a1", "b1"], vec!["b1"]]);
     provider.check();
 }
 

@@ -51,6 +51,24 @@ async fn the_outcomes_of_every_mask_are_those_of_the_provider_in_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_failed_key_does_not_fail_the_next_key_of_its_request() {
+    let fates = [Fate::Store, Fate::Fail(ErrorKind::Throttled), Fate::Fail(ErrorKind::Denied)];
+    for mask in masks(&fates) {
+        let (provider, sender) = open(|_| {});
+        provider.answer([Answer::Each(mask.clone())]);
+        let accepted = accept(&sender, ["a", "b", "c", "d", "e"].map(keyed)).await;
+        let expected: String = mask.iter().map(|fate| if *fate == fates[2] { 'N' } else { 'S' }).collect();
+        let ended = outcomes(accepted).await;
+        assert_eq!(letters(&ended), expected, "{mask:?}");
+        for outcome in ended {
+            if let Outcome::NotSent(error) = outcome {
+                assert_eq!(error.kind(), ErrorKind::Denied);
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_transient_is_sent_again_in_every_mask() {
     let fates = [Fate::Store, Fate::Fail(ErrorKind::Throttled), Fate::Lose(ErrorKind::Unavailable, true)];
     for mask in masks(&fates) {

@@ -4,6 +4,7 @@ mod flushes;
 mod outcomes;
 mod paused;
 mod ready;
+mod routes;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -19,7 +20,7 @@ use super::{AfterFailure, Outcome, SenderSettings, ids::Ids, ticket::Tickets};
 use flushes::Flushes;
 use paused::Paused;
 pub(super) use ready::Request;
-use ready::Route;
+use routes::Routes;
 
 /// What every message counts beyond its bytes, so that empty ones are bounded too.
 const OVERHEAD: usize = 128;
@@ -35,7 +36,7 @@ pub(super) struct State {
     settings: SenderSettings,
     limits: Limits,
     lanes: Lanes<Key, Entry>,
-    routes: BTreeMap<u64, Route>,
+    routes: Routes,
     /// The routes with something to send, in turn.
     turns: VecDeque<u64>,
     /// Lanes that wait for a time.
@@ -50,6 +51,8 @@ pub(super) struct State {
     pub(super) flushes: Flushes,
     /// The time, as the driver last looked. Good enough for deadlines: it looks often while something is held.
     now: Instant,
+    /// When what is accepted at this time is out of time.
+    deadline: Instant,
     /// No lane that waits is out of time before.
     expires: Instant,
     /// Nothing under way is late before.
@@ -67,8 +70,8 @@ pub(super) struct State {
 
 #[derive(Debug)]
 struct Entry {
-    /// Empty while it is under way.
-    message: Message,
+    /// `None` while it is under way.
+    message: Option<Message>,
     bytes: usize,
     plan: Plan,
     ticket: usize,
@@ -126,13 +129,15 @@ pub(super) struct Rest {
 impl State {
     pub(super) fn new(settings: SenderSettings, limits: Limits) -> Self {
         let now = Instant::now();
+        let deadline = now + settings.deadline;
         Self {
-            expires: now + settings.deadline,
-            late: now + settings.deadline,
+            deadline,
+            expires: deadline,
+            late: deadline,
             settings,
             limits,
             lanes: Lanes::default(),
-            routes: BTreeMap::new(),
+            routes: Routes::new(now),
             turns: VecDeque::new(),
             delayed: BTreeMap::new(),
             delays: 0,
@@ -153,11 +158,13 @@ impl State {
     }
 
     /// How much of the buffer a message takes.
+    #[inline]
     pub(super) fn cost(message: &Message, plan: Plan) -> usize {
         message.size().max(plan.bytes) + OVERHEAD
     }
 
     /// Refuses what cannot be accepted now, whether or not there is room for it.
+    #[inline]
     pub(super) fn check(&self, message: &Message) -> Result<()> {
         if self.closed {
             return Err(self.error(ErrorKind::Closed, "is closed"));
@@ -172,7 +179,7 @@ impl State {
     pub(super) fn accept(&mut self, mut message: Message, plan: Plan, bytes: usize) -> Result<(usize, bool)> {
         self.check(&message)?;
         if self.idle {
-            self.now = Instant::now();
+            self.look_at_the_clock();
         }
         if planted!("id-replaced") {
             message.id = None;
@@ -181,7 +188,7 @@ impl State {
         let (ticket, generation) = (self.tickets.issue(), self.flushes.accept());
         let key = message.key.clone().filter(|_| !planted!("two-requests-per-key"));
         self.bytes += bytes;
-        let deadline = self.now + self.settings.deadline;
+        let (message, deadline) = (Some(message), self.deadline);
         let (attempts, ambiguous, stage) = (0, false, Stage::Waiting);
         let entry = Entry { message, bytes, plan, ticket, generation, deadline, attempts, ambiguous, stage };
         let (place, first) = self.lanes.push(key, entry);
@@ -196,10 +203,15 @@ impl State {
         Ok((ticket, wake))
     }
 
+    fn look_at_the_clock(&mut self) {
+        self.now = Instant::now();
+        self.deadline = self.now + self.settings.deadline;
+    }
+
     /// Looks at the clock, and ends the pauses that are over and what is late under way; in a `sweep`, also what is out of
     /// time.
     pub(super) fn tick(&mut self, sweep: bool, news: &mut News) {
-        self.now = Instant::now();
+        self.look_at_the_clock();
         while let Some(first) = self.delayed.first_entry()
             && first.key().0 <= self.now
         {

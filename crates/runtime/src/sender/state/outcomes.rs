@@ -20,6 +20,12 @@ struct Run {
 }
 
 impl Run {
+    /// Whether it differs from one that has not begun: mostly a lane is over with its first message.
+    #[inline]
+    fn has_begun(&self) -> bool {
+        self.head.is_some() || self.broken || self.late
+    }
+
     /// A message of it has its outcome, and `next` is first now, unless one before it is to be sent again.
     fn advance(&mut self, next: Option<u32>) {
         if self.again.is_none() {
@@ -39,7 +45,7 @@ impl State {
         let mut failed = None;
         let mut run = Run::default();
         for ((&(place, is_head), message), outcome) in places.iter().zip(&mut request.messages).zip(outcomes) {
-            if is_head {
+            if is_head && run.has_begun() {
                 self.end_run(&mem::take(&mut run), news);
             }
             let told = self.told > 0 && self.lanes.get(place).is_some_and(|entry| entry.stage == Stage::Told);
@@ -47,7 +53,7 @@ impl State {
                 outcome if told => {
                     failed = outcome.err().map(|error| error.kind()).or(failed);
                     run.late = true;
-                    let next = self.forget(place, news);
+                    let next = self.forget_told(place, news);
                     run.advance(next);
                 }
                 Ok(receipt) => {
@@ -89,9 +95,9 @@ impl State {
         let entry = self.lanes.get_mut(place).expect("what is under way has a place");
         entry.stage = Stage::Waiting;
         entry.ambiguous |= error.is_ambiguous() && !planted!("unknown-as-not-sent");
-        entry.message = message;
+        let message = entry.message.insert(message);
         if planted!("new-id-on-retry") {
-            entry.message.id = Some(Ids::default().next());
+            message.id = Some(Ids::default().next());
         }
         if run.again.is_some() {
             return; // it failed because one before it did, whatever the provider calls that
@@ -155,34 +161,41 @@ impl State {
     /// Ends a message that was not sent, or may have been. Returns what is first in its lane now.
     fn fail(&mut self, place: u32, error: Error, news: &mut News) -> Option<u32> {
         let entry = self.lanes.get_mut(place).expect("fails once");
-        news.gone.push(mem::take(&mut entry.message));
+        news.gone.extend(entry.message.take());
         let ambiguous = entry.ambiguous;
         let outcome = if ambiguous { Outcome::Unknown(error.into_ambiguous()) } else { Outcome::NotSent(error) };
         self.resolve(place, outcome, news)
     }
 
     /// Gives a message its outcome. Returns what is first in its lane now.
+    #[inline]
     fn resolve(&mut self, place: u32, outcome: Outcome, news: &mut News) -> Option<u32> {
-        self.tell(place, outcome, news);
-        self.forget(place, news)
+        let &Entry { ticket, generation, bytes, .. } = self.lanes.get(place).expect("resolved once");
+        self.tell(ticket, generation, outcome, news);
+        self.leave(place, bytes, news)
     }
 
-    fn tell(&mut self, place: u32, outcome: Outcome, news: &mut News) {
-        let entry = self.lanes.get(place).expect("resolved once");
-        match self.tickets.end(entry.ticket, outcome) {
+    /// Gives up the place of a message whose outcome was told. Returns what is first in its lane now.
+    fn forget_told(&mut self, place: u32, news: &mut News) -> Option<u32> {
+        let bytes = self.lanes.get(place).expect("forgotten once").bytes;
+        self.told -= 1;
+        self.leave(place, bytes, news)
+    }
+
+    #[inline]
+    fn tell(&mut self, ticket: usize, generation: u64, outcome: Outcome, news: &mut News) {
+        match self.tickets.end(ticket, outcome) {
             Ended::Waited(waker) => news.wakers.extend(waker),
             Ended::Unread(Outcome::Sent(_)) => {}
             Ended::Unread(outcome) => news.unread.push(outcome),
         }
-        news.flushed |= self.flushes.resolve(entry.generation);
+        news.flushed |= self.flushes.resolve(generation);
     }
 
-    /// Gives up the place of a message that has its outcome. Returns what is first in its lane now.
-    fn forget(&mut self, place: u32, news: &mut News) -> Option<u32> {
-        let entry = self.lanes.get(place).expect("forgotten once");
-        news.freed += entry.bytes;
-        self.bytes -= entry.bytes;
-        self.told -= usize::from(entry.stage == Stage::Told);
+    #[inline]
+    fn leave(&mut self, place: u32, bytes: usize, news: &mut News) -> Option<u32> {
+        news.freed += bytes;
+        self.bytes -= bytes;
         self.lanes.remove(place)
     }
 
@@ -192,7 +205,7 @@ impl State {
         self.expires = self.now + self.settings.deadline;
         for _ in 0..self.turns.len() {
             let Some(number) = self.turns.pop_front() else { break };
-            let mut ready = self.take_list(number);
+            let mut ready = self.routes.take_list(number);
             ready.retain(|head| !self.sort_out(*head, &mut late));
             self.give_all_up(&mut late, news);
             self.put_back(number, ready);
@@ -217,8 +230,10 @@ impl State {
         let lost =
             self.error(ErrorKind::Unavailable, "the provider did not answer before the deadline").into_ambiguous();
         for place in late {
-            self.tell(place, Outcome::Unknown(lost.clone()), news);
-            self.lanes.get_mut(place).expect("listed above").stage = Stage::Told;
+            let entry = self.lanes.get_mut(place).expect("listed above");
+            entry.stage = Stage::Told;
+            let (ticket, generation) = (entry.ticket, entry.generation);
+            self.tell(ticket, generation, Outcome::Unknown(lost.clone()), news);
             self.told += 1;
             self.break_key(place);
             let skipped = self.skipped();
@@ -272,7 +287,7 @@ impl State {
         for place in places {
             let entry = self.lanes.get_mut(place).expect("listed above");
             if entry.stage == Stage::Told {
-                self.forget(place, news);
+                self.forget_told(place, news);
             } else {
                 entry.ambiguous |= entry.stage == Stage::UnderWay;
                 self.fail(place, error.clone(), news);

@@ -1,53 +1,12 @@
-use std::{
-    collections::VecDeque,
-    mem,
-    ops::{AddAssign, SubAssign},
-};
+use std::collections::VecDeque;
 
 use strait_core::{Message, Plan, planted};
 use tokio::time::Instant;
 
-use super::{Entry, GRACE, News, Stage, State};
-
-/// How many routes keep their memory when they have nothing to send. There may be as many routes as keys.
-const SPARE_ROUTES: usize = 16;
-
-/// What may be sent on a route. It takes turns with the others while its list is not empty.
-#[derive(Debug)]
-pub(super) struct Route {
-    /// The first places of lanes, in turn.
-    ready: VecDeque<u32>,
-    /// Since when the oldest of them waits. Known where messages linger.
-    since: Instant,
-    /// What of it could share a request. Known where messages linger.
-    load: Load,
-}
-
-#[derive(Clone, Copy, Debug, Default)]
-struct Load {
-    messages: usize,
-    bytes: usize,
-}
-
-impl AddAssign for Load {
-    fn add_assign(&mut self, other: Self) {
-        self.messages += other.messages;
-        self.bytes += other.bytes;
-    }
-}
-
-impl SubAssign for Load {
-    fn sub_assign(&mut self, other: Self) {
-        self.messages -= other.messages;
-        self.bytes -= other.bytes;
-    }
-}
-
-impl From<Plan> for Load {
-    fn from(plan: Plan) -> Self {
-        Self { messages: 1, bytes: plan.bytes }
-    }
-}
+use super::{
+    Entry, GRACE, News, Stage, State,
+    routes::{Load, Route},
+};
 
 /// What goes out in one request.
 #[derive(Debug, Default)]
@@ -73,9 +32,12 @@ impl Request {
         entry.stage = Stage::UnderWay;
         entry.attempts += 1;
         self.bytes += entry.plan.bytes;
-        self.deadline = Some(self.deadline.map_or(entry.deadline, |other| other.min(entry.deadline)));
-        self.last_deadline = self.last_deadline.max(Some(entry.deadline));
-        self.messages.push(mem::take(&mut entry.message));
+        // Most were accepted at the same look at the clock.
+        if self.last_deadline != Some(entry.deadline) {
+            self.deadline = Some(self.deadline.map_or(entry.deadline, |other| other.min(entry.deadline)));
+            self.last_deadline = self.last_deadline.max(Some(entry.deadline));
+        }
+        self.messages.push(entry.message.take().expect("what is not under way has its message"));
         self.places.push((place, is_head));
     }
 }
@@ -95,18 +57,19 @@ impl State {
         let lingers = self.lingers();
         let entry = self.lanes.get_mut(head).expect("a lane has a first place");
         entry.stage = Stage::Ready { key_bytes: entry.plan.bytes };
-        let number = entry.plan.route;
-        // What waited behind its key, or for a retry, has lingered meanwhile.
-        let since = if lingers { entry.deadline - self.settings.deadline } else { self.now };
+        let (number, deadline) = (entry.plan.route, entry.deadline);
         let load = if lingers { self.load_of(head) } else { Load::default() };
-        let route =
-            self.routes.entry(number).or_insert_with(|| Route { ready: VecDeque::new(), since, load: Load::default() });
-        if route.ready.is_empty() {
-            route.since = since;
+        let route = self.routes.open(number, self.now);
+        let is_first = route.ready.is_empty();
+        if is_first {
             self.turns.push_back(number);
         }
-        route.since = route.since.min(since);
-        route.load += load;
+        if lingers {
+            // What waited behind its key, or for a retry, has lingered meanwhile.
+            let since = deadline - self.settings.deadline;
+            route.since = if is_first { since } else { route.since.min(since) };
+            route.load += load;
+        }
         route.ready.push_back(head);
     }
 
@@ -143,7 +106,7 @@ impl State {
         }
         let stage = Stage::Ready { key_bytes: key_bytes + plan.bytes };
         self.lanes.get_mut(place).expect("pushed by the caller").stage = stage;
-        self.routes.get_mut(&route).expect("the one before is counted there").load += plan.into();
+        self.routes.get_mut(route).expect("the one before is counted there").load += plan.into();
         true
     }
 
@@ -165,13 +128,13 @@ impl State {
     }
 
     fn discount(&mut self, number: u64, load: Load) {
-        self.routes.get_mut(&number).expect("what is counted is on a list of it").load -= load;
+        self.routes.get_mut(number).expect("what is counted is on a list of it").load -= load;
     }
 
     /// Whether a request of this route may leave, or the driver sleeps too long for it.
     pub(super) fn is_due(&self, number: u64) -> bool {
         let leaves = |route| self.leaves(route).is_none_or(|leaves| self.due.is_none_or(|due| leaves < due));
-        self.routes.get(&number).is_some_and(leaves)
+        self.routes.get(number).is_some_and(leaves)
     }
 
     /// When a request of this route may leave, although it is not full: `None` means at once.
@@ -188,7 +151,7 @@ impl State {
     /// When something is due that nobody brings: the end of a pause, or of a linger.
     pub(super) fn next_due(&self) -> Option<Instant> {
         let delayed = self.delayed.first_key_value().map(|((due, _), _)| *due);
-        let leaves = |turn| self.routes.get(turn).and_then(|route| self.leaves(route));
+        let leaves = |turn: &u64| self.routes.get(*turn).and_then(|route| self.leaves(route));
         let lingering = if self.lingers() { self.turns.iter().filter_map(leaves).min() } else { None };
         delayed.into_iter().chain(lingering).min()
     }
@@ -197,7 +160,7 @@ impl State {
     pub(in crate::sender) fn next_request(&mut self, request: &mut Request, news: &mut News) -> bool {
         for _ in 0..self.turns.len() {
             let Some(number) = self.turns.pop_front() else { break };
-            if self.routes.get(&number).is_some_and(|route| !self.may_leave(route)) {
+            if self.routes.get(number).is_some_and(|route| !self.may_leave(route)) {
                 self.turns.push_back(number);
                 continue;
             }
@@ -213,9 +176,10 @@ impl State {
 
     /// Moves lanes from the front of a route's list into the request, each for as far as the limits allow.
     fn fill(&mut self, number: u64, request: &mut Request, news: &mut News) {
-        let mut ready = self.take_list(number);
+        let mut ready = self.routes.take_list(number);
+        let some_late = self.expires <= self.now;
         while let Some(head) = ready.front().copied() {
-            if self.is_late(head) {
+            if some_late && self.is_late(head) {
                 self.give_up(head, news);
             } else if !self.take(head, request) {
                 break;
@@ -256,28 +220,22 @@ impl State {
         true
     }
 
-    /// The list of a route whose turn it is. To be put back.
-    pub(super) fn take_list(&mut self, number: u64) -> VecDeque<u32> {
-        self.routes.get_mut(&number).map(|route| mem::take(&mut route.ready)).unwrap_or_default()
-    }
-
     /// What is left of the list of a route. It is the last in turn now.
     pub(super) fn put_back(&mut self, number: u64, ready: VecDeque<u32>) {
-        let Some(load) = self.routes.get(&number).map(|route| route.load) else { return };
+        let Some(load) = self.routes.get(number).map(|route| route.load) else { return };
         // Of more than a request the oldest does not matter: it leaves at once. So this looks at less than a request.
         let since = (self.lingers() && !self.is_full(load))
             .then(|| ready.iter().filter_map(|head| self.lanes.get(*head)).map(|entry| entry.deadline).min())
             .flatten();
-        let many = self.routes.len() > SPARE_ROUTES;
-        let Some(route) = self.routes.get_mut(&number) else { return };
+        let Some(route) = self.routes.get_mut(number) else { return };
         if let Some(deadline) = since {
             route.since = deadline - self.settings.deadline;
         }
         route.ready = ready;
-        if !route.ready.is_empty() {
+        if route.ready.is_empty() {
+            self.routes.forget_if_many(number);
+        } else {
             self.turns.push_back(number);
-        } else if many {
-            self.routes.remove(&number);
         }
     }
 
