@@ -1,4 +1,9 @@
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+    sync::Arc,
+};
 
 use crate::{Error, ErrorKind, Result};
 
@@ -8,8 +13,23 @@ use crate::{Error, ErrorKind, Result};
 /// carry is narrower: see [`is_portable`](Self::is_portable). A sender refuses a key that its provider cannot carry.
 ///
 /// `Debug` shows its length only: keys are often personal data, and debug output ends up in logs.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Eq, PartialOrd, Ord)]
 pub struct Key(Arc<str>);
+
+impl PartialEq for Key {
+    /// By the text. Most keys that are compared are clones of one, whose texts need no look.
+    #[inline]
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Hash for Key {
+    #[inline]
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
+    }
+}
 
 impl Key {
     /// Most bytes of a key (Pub/Sub's limit for an ordering key, the widest of the providers').
@@ -94,6 +114,21 @@ mod tests {
         assert!(Key::new(&"k".repeat(1024)).is_ok());
         let error = Key::new(&"k".repeat(1025)).unwrap_err();
         assert_eq!(error.to_string(), "key: has 1025 bytes, and must have 1 to 1024");
+    }
+
+    #[test]
+    fn equality_and_hash_go_by_the_text_whoever_holds_it() {
+        use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+
+        let key = |text: &str| Key::new(text).unwrap();
+        let hash = |key: &Key| BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+        let one = key("order-7");
+        for same in [one.clone(), key("order-7")] {
+            assert!(one == same && hash(&one) == hash(&same) && one.cmp(&same).is_eq());
+        }
+        for other in ["order-8", "order-77", "order-", "Order-7"].map(key) {
+            assert!(one != other && hash(&one) != hash(&other) && one.cmp(&other).is_ne());
+        }
     }
 
     #[test]
