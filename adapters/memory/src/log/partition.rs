@@ -61,11 +61,47 @@ pub(super) fn index(name: &str) -> Result<usize> {
 
 /// The same in every process, so that a key keeps its partition.
 pub(super) fn hash(key: &Key) -> u64 {
-    // FNV-1a, and then MurmurHash3's finalizer: ranges go by the high bits, which FNV leaves alike for short keys.
-    let bytes = key.as_str().bytes();
-    let hash =
-        bytes.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    // FNV-1a by words of eight bytes, each turned, since a product carries upwards only; the last word, which may be empty,
+    // says its length. Then MurmurHash3's finalizer: ranges go by the high bits.
+    let words = key.as_str().as_bytes().chunks_exact(8);
+    let rest = words.remainder();
+    let last = rest.iter().fold(rest.len() as u64, |word, byte| word << 8 | u64::from(*byte));
+    let words = words.map(|word| u64::from_le_bytes(word.try_into().expect("has eight bytes")));
+    let hash = words.chain([last]).fold(0xcbf2_9ce4_8422_2325, |hash: u64, word| {
+        (hash ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32)
+    });
     let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     let hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
     hash ^ (hash >> 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_has_the_same_hash_in_every_process_and_version() {
+        let known = [
+            ("a", 0xe252_7436_2528_dc91),
+            ("customer-7", 0xa315_99bc_2b7d_c13e),
+            ("customer", 0x70f3_cf74_3140_d7b0),
+            ("customer-number-1234", 0x4102_4178_c202_f432),
+        ];
+        for (text, expected) in known {
+            assert_eq!(hash(&Key::new(text).unwrap()), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn keys_share_partitions_evenly_whatever_their_length() {
+        for prefix in ["", "k", "customer", "customer-", "region/eu-central-1/customer-"] {
+            let mut counts = [0_u32; 16];
+            for n in 0..16_000 {
+                let hash = hash(&Key::new(&format!("{prefix}{n}")).unwrap());
+                counts[usize::try_from(hash >> 60).unwrap()] += 1;
+            }
+            // 1,000 each, whose standard deviation is 31.
+            assert!(counts.iter().all(|count| (850..1_150).contains(count)), "{prefix:?}: {counts:?}");
+        }
+    }
 }
