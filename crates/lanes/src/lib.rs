@@ -68,7 +68,7 @@ impl<K, T> Default for Lanes<K, T> {
     }
 }
 
-impl<K: Eq + Hash, T> Lanes<K, T> {
+impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
     /// How many things there are.
     pub fn len(&self) -> usize {
         self.places.len() - self.free.len()
@@ -81,10 +81,12 @@ impl<K: Eq + Hash, T> Lanes<K, T> {
 
     /// Adds a thing, at the end of the lane of `key` if it has one. Returns its name, and whether nothing is before it.
     ///
+    /// The key is cloned only for a lane that is not known.
+    ///
     /// # Panics
     ///
     /// At 2^32 things in hand.
-    pub fn push(&mut self, key: Option<K>, value: T) -> (u32, bool) {
+    pub fn push(&mut self, key: Option<&K>, value: T) -> (u32, bool) {
         let id = if let Some(id) = self.free.pop() {
             let free = &mut self.places[id as usize].value;
             // So that there is nothing to drop, and the value is moved once: it may be large.
@@ -98,13 +100,13 @@ impl<K: Eq + Hash, T> Lanes<K, T> {
         (id, key.is_none_or(|key| self.line_up(key, id)))
     }
 
-    fn line_up(&mut self, key: K, id: u32) -> bool {
-        let hash = self.hasher.hash_one(&key);
+    fn line_up(&mut self, key: &K, id: u32) -> bool {
+        let hash = self.hasher.hash_one(key);
         let lanes = &self.known;
-        let found = self.by_key.find(hash, |number| lanes[*number as usize].key.as_ref() == Some(&key));
+        let found = self.by_key.find(hash, |number| lanes[*number as usize].key.as_ref() == Some(key));
         let number = match found {
             Some(number) => *number,
-            None => self.open(key, hash),
+            None => self.open(key.clone(), hash),
         };
         let previous = self.known[number as usize].last.replace(id);
         match previous {

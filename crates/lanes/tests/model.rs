@@ -27,7 +27,7 @@ proptest! {
             match step {
                 Step::Push(key) => {
                     let expected = key.is_none_or(|key| first(&model, key).is_none());
-                    let (id, is_first) = lanes.push(key, value);
+                    let (id, is_first) = lanes.push(key.as_ref(), value);
                     prop_assert_eq!(is_first, expected);
                     prop_assert!(model.iter().all(|(other, ..)| *other != id), "a name in use was given again");
                     model.push((id, key, value));
@@ -65,13 +65,13 @@ proptest! {
 #[test]
 fn memory_is_given_back_once_all_have_left() {
     let mut lanes = Lanes::default();
-    let ids: Vec<_> = (0..1000).map(|key| lanes.push(Some(key), ()).0).collect();
+    let ids: Vec<_> = (0..1000).map(|key| lanes.push(Some(&key), ()).0).collect();
     for id in ids {
         lanes.remove(id);
     }
     lanes.shrink();
     assert!(lanes.is_empty() && lanes.get(0).is_none());
-    assert_eq!(lanes.push(Some(7), ()), (0, true));
+    assert_eq!(lanes.push(Some(&7), ()), (0, true));
 }
 
 #[test]
@@ -79,18 +79,18 @@ fn keys_that_do_not_come_again_are_forgotten_and_those_in_hand_are_not() {
     const KEYS: u32 = 1_000_000;
     let key = |number: u32| Arc::new(number);
     let mut lanes = Lanes::<Arc<u32>, ()>::default();
-    let held: Vec<_> = (0..10).map(|number| lanes.push(Some(key(number)), ()).0).collect();
+    let held: Vec<_> = (0..10).map(|number| lanes.push(Some(&key(number)), ()).0).collect();
     let mut seen = VecDeque::new();
     let mut most = 0;
     for number in 10..KEYS {
         let new = key(number);
         seen.push_back(Arc::downgrade(&new));
-        let (id, first) = lanes.push(Some(Arc::clone(&new)), ());
-        let (behind, second) = lanes.push(Some(new), ());
+        let (id, first) = lanes.push(Some(&new), ());
+        let (behind, second) = lanes.push(Some(&Arc::new(*new)), ());
         assert!(first && !second);
         assert_eq!(lanes.remove(id), Some(behind));
         assert_eq!(lanes.remove(behind), None);
-        let (last, first) = lanes.push(Some(key(number % 10)), ());
+        let (last, first) = lanes.push(Some(&key(number % 10)), ());
         assert!(!first && lanes.previous(last) == Some(held[number as usize % 10]), "its lane was forgotten");
         assert_eq!(lanes.remove(last), None);
         if seen.len() > 5000 {

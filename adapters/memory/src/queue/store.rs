@@ -121,7 +121,7 @@ impl Store {
         self.next += 1;
         let bytes = message.size();
         self.bytes += bytes + OVERHEAD;
-        let key = message.key.clone().filter(|_| self.options.ordering == Ordering::Key);
+        let key = message.key.as_ref().filter(|_| self.options.ordering == Ordering::Key);
         let stored = Stored { message: message.clone(), bytes, number, at, deliveries: 0, leased_until: None };
         let (place, _) = self.stored.push(key, stored);
         if !self.is_locked(place) && self.stored.is_first(place) {

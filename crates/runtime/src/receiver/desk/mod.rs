@@ -184,8 +184,9 @@ impl Desk {
             let mut item = self.spare.pop().unwrap_or_default();
             item.fill(&mut batch);
             let early = if postponed { self.comes_again(&mut item) } else { None };
-            let key = if ordered { item.received().message.key.clone() } else { None };
-            let key = if planted!("one-lane-for-all-keys") { Key::new("all").ok() } else { key };
+            let key = if ordered { item.received().message.key.as_ref() } else { None };
+            let all = if planted!("one-lane-for-all-keys") { Key::new("all").ok() } else { None };
+            let key = all.as_ref().or(key);
             self.held += 1;
             self.bytes += item.bytes;
             if key.is_none() {

@@ -191,7 +191,7 @@ impl State {
         let (message, deadline) = (Some(message), self.deadline);
         let (attempts, ambiguous, stage) = (0, false, Stage::Waiting);
         let entry = Entry { message, bytes, plan, ticket, generation, deadline, attempts, ambiguous, stage };
-        let (place, first) = self.lanes.push(key, entry);
+        let (place, first) = self.lanes.push(key.as_ref(), entry);
         let ready = if first {
             self.make_ready(place);
             true
