@@ -134,7 +134,9 @@ impl Place {
         self.reads_ahead(reader.ahead());
         match page {
             Page::Records { mut records, lag, caught_up, resume } => {
-                self.failures = 0;
+                if std::mem::take(&mut self.failures) > 0 {
+                    tracing::info!(partition = %self.partition, "a partition can be read again");
+                }
                 if !std::mem::replace(&mut self.is_read, true) {
                     self.observe(Measure::Reading { partition: &self.partition, failed: None });
                 }
@@ -221,7 +223,11 @@ impl Place {
         failed(&self.shared, "read", error.kind());
         self.observe(Measure::Reading { partition: &self.partition, failed: Some(error.kind()) });
         (self.failures, self.is_read) = (self.failures.saturating_add(1), false);
-        tracing::warn!(partition = %self.partition, %error, failures = self.failures, "a partition cannot be read, and is tried again");
+        if self.failures == 1 {
+            tracing::warn!(partition = %self.partition, %error, "a partition cannot be read, and is tried again");
+        } else {
+            tracing::debug!(partition = %self.partition, %error, failures = self.failures, "a partition still cannot be read");
+        }
         let pause = error.pause(pause(self.failures));
         // An error of kind Closed would say that the consumer is.
         if !error.is_transient() && error.kind() != ErrorKind::Closed {

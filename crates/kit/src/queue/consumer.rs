@@ -86,6 +86,10 @@ impl<Q: Queue> QueueConsumer<Q> {
             self.last_polls(polls, time / 3).await;
             released = release_all(&self.shared).await;
         }
+        if polls.are_under_way() {
+            let Guarantees { provider, source, .. } = self.shared.queue.guarantees();
+            tracing::info!(%provider, %source, "a poll is broken off at close: what it takes comes again after its lease");
+        }
         polls.clear();
         released.map(drop)
     }

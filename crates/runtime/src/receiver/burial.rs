@@ -1,6 +1,6 @@
 //! Dead letters: stored before their source is settled.
 
-use strait_core::{Error, ErrorKind, Guarantees, Id, Message, Plan, Result, planted, reserved};
+use strait_core::{Error, ErrorKind, Guarantees, Id, Message, Plan, Receipt, Result, planted, reserved};
 
 use super::{Oversize, item::Item};
 use crate::{Sender, sender::leave_out_others};
@@ -20,7 +20,7 @@ pub(super) async fn bury(
     sender: Sender,
     guarantees: Guarantees,
     oversize: Oversize,
-) -> (Box<Item>, Result<()>) {
+) -> (Box<Item>, Result<Receipt>) {
     let outcome = match dead_letter(&item, &guarantees, &sender, oversize) {
         Ok(message) => store(&sender, message).await,
         Err(error) => Err(error),
@@ -28,9 +28,9 @@ pub(super) async fn bury(
     (item, outcome)
 }
 
-async fn store(sender: &Sender, message: Message) -> Result<()> {
+async fn store(sender: &Sender, message: Message) -> Result<Receipt> {
     let outcome = match sender.enqueue(message).await {
-        Ok(pending) => pending.await.into_result().map(drop),
+        Ok(pending) => pending.await.into_result(),
         Err(error) => Err(error),
     };
     // The sender's own skipping after a failure is no verdict on this message.

@@ -1,7 +1,9 @@
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use strait_core::{Consumer, Error, ErrorKind, Guarantees, Measure, Observer as _, Received, Result, Token, planted};
+use strait_core::{
+    Consumer, Error, ErrorKind, Guarantees, Measure, Observer as _, Receipt, Received, Result, Token, planted,
+};
 use tokio::time::{self, Instant, MissedTickBehavior};
 
 use super::{
@@ -128,6 +130,9 @@ impl Driver {
                         Came::Quiet => {}
                         Came::Closed => self.shared.close(),
                     }
+                    if receiving.failures == 0 && self.shared.failures() > 0 {
+                        tracing::info!(receiver = %self.shared.name, failures = self.shared.failures(), "receives again");
+                    }
                     self.shared.receive_failures(receiving.failures);
                 }
                 (batch, outcomes) = poll(&mut postponing) => {
@@ -180,7 +185,11 @@ impl Driver {
 
     fn not_received(&self, error: &Error, failures: u32) {
         self.meter.observe(Measure::Failed { call: "receive", kind: error.kind() });
-        tracing::warn!(receiver = %self.shared.name, %error, failures, "cannot receive, and tries again");
+        if failures == 1 {
+            tracing::warn!(receiver = %self.shared.name, %error, "cannot receive, and tries again");
+        } else {
+            tracing::debug!(receiver = %self.shared.name, %error, failures, "still cannot receive");
+        }
     }
 
     fn bury(
@@ -188,7 +197,7 @@ impl Driver {
         item: Box<Item>,
         sender: crate::Sender,
         guarantees: &Guarantees,
-    ) -> impl Future<Output = (Box<Item>, Result<()>)> + Send + use<> {
+    ) -> impl Future<Output = (Box<Item>, Result<Receipt>)> + Send + use<> {
         bury(item, sender, guarantees.clone(), self.oversize)
     }
 

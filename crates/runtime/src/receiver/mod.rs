@@ -91,6 +91,8 @@ impl Receiver {
         let runtime = Handle::try_current().map_err(|error| {
             Error::new(ErrorKind::Config, format!("{}: needs a Tokio runtime", settings.name)).with_source(error)
         })?;
+        let (Guarantees { provider, source, .. }, ordering) = (&guarantees, settings.ordering);
+        tracing::info!(receiver = %settings.name, %provider, %source, ?ordering, "a receiver opens");
         let (meter, in_flight) = (settings.meter.clone(), settings.in_flight);
         let (dead_letter, oversize, drain) = (settings.dead_letter.clone(), settings.oversize, settings.drain);
         let (name, desk) = (Arc::clone(&settings.name), Desk::new(settings, &guarantees));

@@ -72,6 +72,16 @@ pub enum DeadLetter {
     Block,
 }
 
+impl DeadLetter {
+    /// The name of the sender that stores dead letters, if there is one.
+    pub(super) fn sender(&self) -> Option<&str> {
+        match self {
+            Self::Channel(sender) => Some(sender.name()),
+            Self::Discard | Self::Block => None,
+        }
+    }
+}
+
 /// What happens to a dead letter that its channel cannot hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Oversize {

@@ -41,7 +41,7 @@ pub(super) async fn drive(ending: Ending, producer: Arc<dyn Producer>, requests:
     let mut spare: Vec<Request> = Vec::new();
     let mut sweep = time::interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut swept = false;
+    let (mut swept, mut is_failing) = (false, false);
     loop {
         let rest = shared.change(|state, news| {
             state.tick(std::mem::take(&mut swept), news);
@@ -66,7 +66,10 @@ pub(super) async fn drive(ending: Ending, producer: Arc<dyn Producer>, requests:
         let Some(rest) = rest else { break };
         tokio::select! {
             biased;
-            Some(request) = under_way.next() => finished = Some(request),
+            Some(request) = under_way.next() => {
+                tell_outage(&mut is_failing, &shared.name, &request.1);
+                finished = Some(request);
+            }
             () = shared.work.notified() => {}
             () = sleep_until(rest.due) => {}
             () = sleep_until(rest.ends_by) => {}
@@ -103,6 +106,27 @@ async fn send(producer: Arc<dyn Producer>, mut request: Request) -> (Request, Ve
         Err(_) => lost(ErrorKind::Unavailable, "the provider did not answer before the deadline"),
     };
     (request, outcomes)
+}
+
+/// Tells of an outage when it begins and when it ends, and not of each request that fails meanwhile.
+#[inline]
+fn tell_outage(is_failing: &mut bool, sender: &str, outcomes: &[Result<Receipt>]) {
+    let is_sent = outcomes.iter().any(Result::is_ok);
+    match outcomes.first() {
+        _ if is_sent && !*is_failing => {}
+        _ if is_sent => {
+            *is_failing = false;
+            tracing::info!(%sender, "sends again");
+        }
+        Some(Err(error)) if error.is_transient() && *is_failing => {
+            tracing::debug!(%sender, %error, "still cannot send");
+        }
+        Some(Err(error)) if error.is_transient() => {
+            *is_failing = true;
+            tracing::warn!(%sender, %error, "cannot send, and tries again");
+        }
+        _ => {}
+    }
 }
 
 /// Disconnects, in bounded time, whatever the provider does.

@@ -67,6 +67,8 @@ impl Sender {
         let runtime = Handle::try_current().map_err(|error| {
             Error::new(ErrorKind::Config, format!("{}: needs a Tokio runtime", settings.name)).with_source(error)
         })?;
+        let destinations = producer.destinations();
+        tracing::info!(sender = %settings.name, ?destinations, "a sender opens");
         let requests = settings.requests;
         let shared = Arc::new(Shared::new(settings, limits));
         // Made here and not in the task, so that a runtime that never runs the task ends the messages too.
@@ -106,6 +108,10 @@ impl Sender {
             Err(TryAcquireError::NoPermits) => Err(TryEnqueueError::Full(message)),
             Err(TryAcquireError::Closed) => Err(TryEnqueueError::Refused(self.shared().is_closed())),
         }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.shared().name
     }
 
     /// Checks a message, and says how much of the buffer it takes.

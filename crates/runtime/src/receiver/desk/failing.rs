@@ -1,8 +1,12 @@
 //! Failed attempts: what is tried again, what becomes a dead letter, and what stalls its key.
 
-use std::{fmt::Display, mem};
+use std::{
+    fmt::{self, Display},
+    mem,
+    time::Duration,
+};
 
-use strait_core::{ClaimState, ErrorKind, Key, Measure, Observer as _, Result, planted};
+use strait_core::{ClaimState, Error, ErrorKind, Key, Measure, Observer as _, Receipt, Result, planted};
 
 use super::{Desk, Phase};
 use crate::{
@@ -29,10 +33,12 @@ impl Desk {
         }
         let last = item.attempt >= self.settings.retry.attempts && !planted!("retries-for-ever");
         if failure.then == Then::Reject || last {
+            self.attempt_failed(&item, &failure, &WhatNext::DeadLetter);
             item.reason = failure.reason;
             return self.doom(item);
         }
         if !self.goes_on(&item) {
+            self.attempt_failed(&item, &failure, &WhatNext::Redelivery);
             self.leave(item);
             return false;
         }
@@ -42,8 +48,19 @@ impl Desk {
             _ if planted!("pauses-do-not-grow") => self.settings.retry.backoff.pause(1),
             _ => self.settings.retry.backoff.pause(item.attempt),
         };
+        self.attempt_failed(&item, &failure, &WhatNext::Retry(pause));
         self.pause_for_work(item, pause);
         true
+    }
+
+    #[cold]
+    fn attempt_failed(&self, item: &Item, failure: &Failure, next: &WhatNext) {
+        let received = item.received();
+        tracing::warn!(
+            receiver = %self.settings.name, id = received.message.id.map(display), partition = received.claim.partition(),
+            position = %received.origin.position(), attempt = item.attempt, attempts = self.settings.retry.attempts,
+            reason = failure.reason, %next, "an attempt failed"
+        );
     }
 
     /// Takes back messages that were worked on as one, in order, and what failed of them. Of a key with a failure, what
@@ -87,7 +104,8 @@ impl Desk {
     pub(super) fn bury_unopened(&mut self, mut item: Box<Item>) {
         item.reason = format!("{} processes ended while they worked on it", item.received().origin.crashes());
         tracing::warn!(
-            receiver = %self.settings.name, position = %item.received().origin.position(), reason = item.reason,
+            receiver = %self.settings.name, id = item.received().message.id.map(display),
+            partition = item.received().claim.partition(), position = %item.received().origin.position(), reason = item.reason,
             "a message is not worked on any more"
         );
         self.doom(item);
@@ -99,8 +117,9 @@ impl Desk {
             DeadLetter::Channel(_) => self.doomed.push(item),
             DeadLetter::Discard => {
                 tracing::warn!(
-                    receiver = %self.settings.name, position = %item.received().origin.position(), attempts = item.attempt,
-                    "a message was discarded, as dead_letter = \"discard\" says"
+                    receiver = %self.settings.name, id = item.received().message.id.map(display),
+                    partition = item.received().claim.partition(), position = %item.received().origin.position(),
+                    attempts = item.attempt, reason = item.reason, "a message was discarded, as dead_letter = \"discard\" says"
                 );
                 self.settings.meter.observe(Measure::DeadLettered);
                 self.over.push(item);
@@ -125,7 +144,8 @@ impl Desk {
             self.stalled += 1;
             self.settings.meter.observe(Measure::Stalled(self.stalled));
             tracing::warn!(
-                receiver = %self.settings.name, position = %item.received().origin.position(), %reason,
+                receiver = %self.settings.name, id = item.received().message.id.map(display),
+                partition = item.received().claim.partition(), position = %item.received().origin.position(), %reason,
                 "a message stalls its key: it cannot go to the dead letters"
             );
         }
@@ -137,10 +157,11 @@ impl Desk {
     }
 
     /// A message was buried, or not.
-    pub(in crate::receiver) fn buried(&mut self, mut item: Box<Item>, outcome: Result<()>) {
+    pub(in crate::receiver) fn buried(&mut self, mut item: Box<Item>, outcome: Result<Receipt>) {
         match outcome {
             _ if self.phase == Phase::Ended => self.leave(item),
-            Ok(()) => {
+            Ok(receipt) => {
+                self.dead_letter_stored(&item, &receipt);
                 self.settings.meter.observe(Measure::DeadLettered);
                 item.failures = 0;
                 self.over.push(item);
@@ -160,8 +181,49 @@ impl Desk {
                 }
                 let backoff = self.settings.retry.backoff;
                 let pause = if refused { backoff.longest } else { backoff.pause_after(&error, item.failures) };
+                if item.failures == 1 && !refused {
+                    self.dead_letter_not_stored(&item, &error);
+                }
                 self.pause(item, Next::Bury, pause);
             }
+        }
+    }
+
+    #[cold]
+    fn dead_letter_stored(&self, item: &Item, receipt: &Receipt) {
+        let received = item.received();
+        tracing::warn!(
+            receiver = %self.settings.name, id = received.message.id.map(display), partition = received.claim.partition(),
+            position = %received.origin.position(), attempts = item.attempt, reason = item.reason,
+            sender = self.settings.dead_letter.sender().map(display), stored_at = %receipt.position, "a message became a dead letter"
+        );
+    }
+
+    #[cold]
+    fn dead_letter_not_stored(&self, item: &Item, error: &Error) {
+        let received = item.received();
+        tracing::warn!(
+            receiver = %self.settings.name, id = received.message.id.map(display), partition = received.claim.partition(),
+            position = %received.origin.position(), sender = self.settings.dead_letter.sender().map(display), %error,
+            "a dead letter cannot be stored, and is tried again"
+        );
+    }
+}
+
+/// What becomes of a message whose attempt failed, for the log.
+enum WhatNext {
+    Retry(Duration),
+    DeadLetter,
+    /// This receiver closes, or the claim ends too soon.
+    Redelivery,
+}
+
+impl Display for WhatNext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Retry(pause) => write!(f, "in {pause:.1?}"),
+            Self::DeadLetter => f.write_str("dead letter"),
+            Self::Redelivery => f.write_str("redelivery"),
         }
     }
 }
