@@ -7,7 +7,7 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use strait_core::{Budget, Consumer as _, ErrorKind, Measure, Message, Observer};
-use strait_runtime::{Backoff, DeadLetter, Delivery, Failure, Meter, Receiver, ReceiverSettings, Retry, State};
+use strait_runtime::{Backoff, Batch, DeadLetter, Delivery, Failure, Meter, Receiver, ReceiverSettings, Retry, State};
 use support::{Script, text};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -612,6 +612,38 @@ async fn a_dropped_batch_is_retried_whole() {
     }
     seen.sort();
     assert_eq!(seen, ["a1", "a2", "b1"]);
+}
+
+/// Fails all batches as `fail` does, until none comes. Returns how large they were and at which attempt, and what was
+/// settled.
+async fn fail_batches(attempts: u32, fail: impl Fn(Batch)) -> (Vec<(usize, u32)>, Vec<u64>) {
+    let script = Script::default();
+    script.push(&["a1", "a2", "b1"]);
+    let mut settings = settings();
+    (settings.retry.attempts, settings.dead_letter) = (attempts, DeadLetter::Discard);
+    let receiver = open(&script, settings);
+    let mut batches = Vec::new();
+    while let Ok(batch) = timeout(MINUTE, receiver.recv_batch(10)).await {
+        let batch = batch.unwrap().unwrap();
+        batches.push((batch.len(), batch.iter().next().unwrap().attempt()));
+        fail(batch);
+    }
+    (batches, script.settled())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_as_a_batch_is_tried_alone_before_it_is_given_up() {
+    let (batches, _) = fail_batches(1, drop).await;
+    assert_eq!(batches, [(3, 1), (1, 1), (1, 1), (1, 1)], "the last attempt is one of its own");
+    let (batches, _) = fail_batches(2, drop).await;
+    assert_eq!(batches, [(3, 1), (1, 2), (1, 2), (1, 2)]);
+    let rejects = |mut batch: Batch| {
+        batch.fail(batch.len(), Failure::reject("one of them"));
+        batch.ack();
+    };
+    let (batches, settled) = fail_batches(3, rejects).await;
+    assert_eq!(batches, [(3, 1), (1, 1), (1, 1), (1, 1)], "which of them is rejected is not known");
+    assert_eq!(settled.len(), 3);
 }
 
 #[derive(Debug)]

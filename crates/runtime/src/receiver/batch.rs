@@ -2,7 +2,7 @@ use std::{fmt, mem, sync::Arc};
 
 use strait_core::{Message, planted};
 
-use super::{delivery::Entry, item::Item, shared::Shared};
+use super::{delivery::Entry, desk::Blame, item::Item, shared::Shared};
 use crate::{
     Failure,
     worker::{Home, Lend, Settle},
@@ -13,6 +13,9 @@ use crate::{
 /// [`ack`](Self::ack) ends it: what [`fail`](Self::fail) named is tried again or rejected, and of the same keys what is
 /// behind it is done again; the rest is processed. Dropping it retries all; in a [`Worker`](crate::Worker) the handler's
 /// result decides instead.
+///
+/// When a batch of several messages fails as a whole, which of them is at fault is not known: each is tried again in a batch
+/// of its own, and becomes a dead letter only if it fails there.
 pub struct Batch {
     parts: Parts,
     shared: Arc<Shared>,
@@ -105,7 +108,8 @@ impl Settle for Parts {
         let all = all.or_else(as_one);
         shared.finish(items, |index| {
             let own = failed.iter().position(|(other, _)| *other == index).map(|found| failed.swap_remove(found).1);
-            own.or_else(|| all.clone())
+            let own = own.map(|failure| (failure, Blame::Itself));
+            own.or_else(|| all.clone().map(|failure| (failure, Blame::Batch)))
         });
     }
 }

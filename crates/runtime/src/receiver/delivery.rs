@@ -4,6 +4,7 @@ use strait_core::{ClaimState, Error, ErrorKind, Guarantees, Message, Origin, Res
 use tokio::{sync::oneshot, time};
 
 use super::{
+    desk::Blame,
     item::{Item, now},
     shared::Shared,
 };
@@ -254,7 +255,7 @@ impl Shared {
         self.take_back(|desk| desk.end_attempt(item, outcome));
     }
 
-    pub(super) fn finish(&self, items: Vec<Box<Item>>, failed: impl FnMut(usize) -> Option<Failure>) {
+    pub(super) fn finish(&self, items: Vec<Box<Item>>, failed: impl FnMut(usize) -> Option<(Failure, Blame)>) {
         self.take_back(|desk| desk.finish(items, failed));
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Item {
     pub(super) bytes: usize,
     /// What is to be done with it once its pause is over.
     pub(super) next: Next,
+    /// Whether it was in a batch that failed as a whole: it is in a batch of its own from then on.
+    pub(super) alone: bool,
     /// How often settling or burying it failed in a row.
     pub(super) failures: u32,
     /// Why it is a dead letter.
@@ -47,7 +49,7 @@ impl Item {
         }
         let of_message = self.received.as_ref().map(|received| (received.message.size(), received.origin.crashes()));
         (self.bytes, self.attempt) = of_message.unwrap_or_default();
-        (self.lane, self.next, self.failures) = (None, Next::Work, 0);
+        (self.lane, self.next, self.alone, self.failures) = (None, Next::Work, false, 0);
     }
 
     /// Drops the message and its claim: gives it back, unless it is settled. It stalls nothing and nobody waits for it.

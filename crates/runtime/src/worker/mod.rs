@@ -124,7 +124,7 @@ impl Worker {
 
     /// As [`run`](Self::run), with batches of at most `max` messages. Of a key a batch may hold several, in order; when
     /// one fails, those of its key behind it are done again. Several batches run at once, as `in_flight` allows, but
-    /// never two with messages of the same key.
+    /// never two with messages of the same key. When a batch fails as a whole, its messages are tried again one by one.
     ///
     /// # Errors
     ///

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     Capabilities, FOREIGN, Fault, Faults, FaultyProducer, GROUP, Join, Needs, Rig, Site,
-    stage::{Open, Stage, expect, key, message, next, nothing, secs, take, text, until},
+    stage::{Open, PATIENCE, Stage, expect, key, message, next, nothing, secs, take, text, until},
 };
 
 /// A channel, and one for what fails of it.
@@ -50,6 +50,33 @@ impl Both {
         settings.deadline = secs(2);
         Sender::new(producer, settings).unwrap()
     }
+}
+
+/// A message that fails each batch that it is in becomes a dead letter, and none of its neighbours does: when a batch fails
+/// as a whole, its messages are tried alone.
+pub async fn c37_a_batch_that_fails_buries_no_neighbours(rig: &dyn Rig) {
+    let both = Both::new(rig).await;
+    let open = both.open(|settings| settings.retry.attempts = 2).await;
+    let keys = ["a", "b", "c", "d", "e"];
+    both.stage.send((0..20).map(|number| message(keys[number % 5], number))).await;
+    until("some are there", || open.member.meter.counts().received >= 5).await;
+    let (mut done, mut failures) = (Vec::new(), 0);
+    while done.len() < 19 || failures < 2 {
+        let batch = timeout(PATIENCE, open.recv_batch(5)).await.expect("the rest comes").unwrap().unwrap();
+        let texts: Vec<_> = batch.messages().map(text).collect();
+        if texts.iter().any(|text| text == "c7") {
+            failures += 1;
+            assert!(failures < 2 || texts.len() == 1, "{texts:?}");
+            drop(batch);
+        } else {
+            done.extend(texts);
+            batch.ack();
+        }
+    }
+    let dead = both.dead.open().await;
+    assert_eq!(take(&dead, 1).await, ["c7"]);
+    both.stage.settled().await;
+    assert_eq!(open.member.meter.counts().dead_lettered, 1);
 }
 
 /// Attempts are counted on after a long pause, wherever the message waited: each is tried as often as it may be, and no

@@ -134,6 +134,7 @@ macro_rules! each_case {
                 c37_of_a_key_what_is_behind_a_failure_is_done_again: "batch-goes-past-a-failure",
             ;
             dead_letters:
+                c37_a_batch_that_fails_buries_no_neighbours: "batch-buries-its-messages",
                 c39_after_the_last_attempt_to_the_dead_letters: "retries-for-ever",
                 c39_attempts_are_counted_on_after_long_pauses: "postponed-attempts-forgotten",
                 c39_a_dead_letter_that_is_not_stored_loses_nothing: "dead-letter-failure-settles",

@@ -21,7 +21,11 @@ use crate::{
 impl Desk {
     /// Takes back a message whose attempt failed. The driver should know. Returns whether it is still held here, in its
     /// place before others of its key.
-    pub(in crate::receiver) fn fail(&mut self, mut item: Box<Item>, failure: Failure) -> bool {
+    pub(in crate::receiver) fn fail(&mut self, item: Box<Item>, failure: Failure) -> bool {
+        self.fail_of(item, failure, Blame::Itself)
+    }
+
+    fn fail_of(&mut self, mut item: Box<Item>, failure: Failure, blame: Blame) -> bool {
         self.running -= 1;
         if self.phase == Phase::Ended || item.state() != ClaimState::Held {
             self.lose(item);
@@ -32,7 +36,8 @@ impl Desk {
             return true;
         }
         let last = item.attempt >= self.settings.retry.attempts && !planted!("retries-for-ever");
-        if failure.then == Then::Reject || last {
+        let ends = failure.then == Then::Reject || last;
+        if ends && blame == Blame::Itself {
             self.attempt_failed(&item, &failure, &WhatNext::DeadLetter);
             item.reason = failure.reason;
             return self.doom(item);
@@ -49,6 +54,10 @@ impl Desk {
             _ => self.settings.retry.backoff.pause(item.attempt),
         };
         self.attempt_failed(&item, &failure, &WhatNext::Retry(pause));
+        if blame == Blame::Batch {
+            item.alone = true;
+            item.attempt -= u32::from(ends); // the attempt that ends it is its own
+        }
         self.pause_for_work(item, pause);
         true
     }
@@ -66,11 +75,15 @@ impl Desk {
     /// Takes back messages that were worked on as one, in order, and what failed of them. Of a key with a failure, what
     /// is behind it is to be done again, and that is not counted as an attempt; here, or where the one that failed is done
     /// again, if that left. Returns whether the driver should know.
+    ///
+    /// A failure of the batch says of none of several messages that it is the one: each is tried alone before it is given
+    /// up.
     pub(in crate::receiver) fn finish(
         &mut self,
         items: Vec<Box<Item>>,
-        mut failed: impl FnMut(usize) -> Option<Failure>,
+        mut failed: impl FnMut(usize) -> Option<(Failure, Blame)>,
     ) -> bool {
+        let several = items.len() > 1;
         // Of each, whether the last that failed is still here.
         let mut broken: Vec<(Key, bool)> = Vec::new();
         let mut work = false;
@@ -87,9 +100,10 @@ impl Desk {
                     item.attempt -= 1;
                     if before == Some(true) && self.goes_on(&item) { self.line_up(item) } else { self.leave(item) }
                 }
-                (Some(failure), _) => {
+                (Some((failure, blame)), _) => {
                     let key = key();
-                    let here = self.fail(item, failure);
+                    let is_known = !several || planted!("batch-buries-its-messages");
+                    let here = self.fail_of(item, failure, if is_known { Blame::Itself } else { blame });
                     broken.extend(key.filter(|_| !planted!("batch-goes-past-a-failure")).map(|key| (key, here)));
                     work = true;
                 }
@@ -208,6 +222,14 @@ impl Desk {
             "a dead letter cannot be stored, and is tried again"
         );
     }
+}
+
+/// Whose failure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::receiver) enum Blame {
+    Itself,
+    /// That of a batch, one of whose messages it is.
+    Batch,
 }
 
 /// What becomes of a message whose attempt failed, for the log.

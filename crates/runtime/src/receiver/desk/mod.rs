@@ -17,6 +17,7 @@ use strait_core::{
 use strait_lanes::Lanes;
 use tokio::time::Instant;
 
+pub(super) use failing::Blame;
 use postponing::Postponed;
 pub(super) use postponing::Postponing;
 use settling::Permission;
@@ -236,17 +237,23 @@ impl Desk {
 
     /// The next messages to work on: of a key as many in a row as there are, since a batch ends as one.
     pub(super) fn hand_out_batch(&mut self, max: usize) -> Vec<Box<Item>> {
-        let mut batch = Vec::with_capacity(max.min(self.ready.len()));
+        let mut batch: Vec<Box<Item>> = Vec::with_capacity(max.min(self.ready.len()));
         let now = LazyCell::new(now);
         while batch.len() < max
-            && let Some(item) = self.hand_out(|| *now)
+            && self.running < self.settings.in_flight
+            && self.ready.front().is_some_and(|item| batch.is_empty() || !item.alone)
+            && let Some(item) = self.ready.pop_front()
         {
-            let mut place = item.lane;
+            let Some(item) = self.start(item, || *now) else { continue };
+            let (mut place, alone) = (item.lane, item.alone);
             batch.push(item);
+            if alone {
+                break;
+            }
             while batch.len() < max
                 && self.running < self.settings.in_flight
                 && let Some(next) = place.and_then(|place| self.lanes.next(place))
-                && let Some(follower) = self.lanes.get_mut(next).and_then(Option::take)
+                && let Some(follower) = self.lanes.get_mut(next).and_then(|item| item.take_if(|item| !item.alone))
             {
                 place = Some(next);
                 match self.start(follower, || *now) {
