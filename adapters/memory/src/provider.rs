@@ -54,6 +54,15 @@ impl Options {
             }
             (log.lease, queue.lease) = (lease, lease);
         }
+        let (of_another, what, other) = match shape {
+            Shape::Log => (&["ordering", "per_key", "dedup"][..], "log", "queue"),
+            Shape::Queue => (&["partitions"][..], "queue", "log"),
+        };
+        for name in of_another {
+            if fields.has(name) {
+                fields.problem(name, format_args!("a {what} has none: it belongs to shape = \"{other}\""));
+            }
+        }
         log.partitions = fields.count_up_to("partitions", MOST_PARTITIONS).unwrap_or(log.partitions);
         let orders = [("none", Ordering::None), ("key", Ordering::Key)];
         queue.ordering = fields.choice("ordering", &orders).unwrap_or(queue.ordering);

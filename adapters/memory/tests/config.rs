@@ -125,7 +125,7 @@ fn each_value_out_of_range_is_said_with_what_was_found() {
         (
             "ordering = \"key\"",
             "buffer_bytes = \"1MB\"",
-            "strait.toml: receivers.billing.buffer_bytes: expected bytes, such as 1048576 or \"1MiB\", found a string",
+            "strait.toml: receivers.billing.buffer_bytes: expected bytes, such as 1048576 or \"1MiB\", found \"1MB\"",
         ),
         (
             "ordering = \"key\"",
@@ -148,17 +148,17 @@ fn each_mistake_is_a_sentence_that_names_the_place() {
         (
             "ordering = \"key\"",
             "in_flight = \"x\"",
-            "strait.toml: receivers.billing.in_flight: expected a positive whole number, found a string",
+            "strait.toml: receivers.billing.in_flight: expected a positive whole number, found \"x\"",
         ),
         (
             "ordering = \"key\"",
             "ordering = \"keys\"",
-            "strait.toml: receivers.billing.ordering: expected one of \"none\", \"key\"",
+            "strait.toml: receivers.billing.ordering: expected one of \"none\", \"key\", found \"keys\"",
         ),
         (
             "ordering = \"key\"",
             "in_flight = 9\nbuffer = 8",
-            "strait.toml: receivers.billing.buffer: must be at least in_flight",
+            "strait.toml: receivers.billing.buffer: must be at least in_flight, found 8",
         ),
         (
             "dead_letter = \"dead\"",
@@ -178,7 +178,7 @@ fn each_mistake_is_a_sentence_that_names_the_place() {
         (
             "provider = \"memory\"",
             "provider = \"kinesis\"",
-            "strait.toml: provider: the provider \"kinesis\" is not compiled in: enable its feature",
+            "strait.toml: provider: the provider \"kinesis\" is not compiled in: enable the feature \"kinesis\" of strait",
         ),
         (
             "provider = \"memory\"",
@@ -187,6 +187,38 @@ fn each_mistake_is_a_sentence_that_names_the_place() {
         ),
         ("provider = \"memory\"", "", "strait.toml: provider: is missing"),
         ("group = \"billing\"", "", "strait.toml: receivers.billing.on.memory.group: is missing"),
+        ("group = \"billing\"", "group = \"\"", "strait.toml: receivers.billing.on.memory.group: is empty"),
+        (
+            "group = \"billing\"",
+            "group = \"billing\"\nstart = \"yesterday\"",
+            "receivers.billing.on.memory.start: expected \"earliest\", \"latest\", or a time such as 2026-01-31T12:00:00Z, \
+             found \"yesterday\"",
+        ),
+        (
+            "ordering = \"key\"",
+            "drain = \"30 bananas of a length that nobody wants to read\"",
+            "receivers.billing.drain: expected a duration, such as \"200ms\" or \"30s\", found a string",
+        ),
+        (
+            "ordering = \"key\"",
+            "drain = \"${SET}0 bananas\"",
+            "receivers.billing.drain: expected a duration, such as \"200ms\" or \"30s\", found a string",
+        ),
+        (
+            "ordering = \"key\"",
+            "retry = { first = \"1m\", longest = \"1s\" }",
+            "receivers.billing.retry.first: must not be longer than longest, found 1m",
+        ),
+        (
+            "[senders.dead]",
+            "[connections.memory]\ndedup = \"1m\"\n[senders.dead]",
+            "connections.memory.dedup: a log has none: it belongs to shape = \"queue\"",
+        ),
+        (
+            "[senders.dead]",
+            "[connections.memory]\nshape = \"queue\"\npartitions = 4\n[senders.dead]",
+            "connections.memory.partitions: a queue has none: it belongs to shape = \"log\"",
+        ),
         (
             "on.kinesis",
             "on.kinsis",
@@ -195,7 +227,7 @@ fn each_mistake_is_a_sentence_that_names_the_place() {
         (
             "[senders.dead]",
             "[connections.memory]\nshape = \"heap\"\n[senders.dead]",
-            "strait.toml: connections.memory.shape: expected one of \"log\", \"queue\"",
+            "strait.toml: connections.memory.shape: expected one of \"log\", \"queue\", found \"heap\"",
         ),
         ("provider = \"memory\"", "provider = ", "strait.toml: line 2: is not TOML"),
     ] {

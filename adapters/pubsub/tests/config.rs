@@ -73,7 +73,7 @@ fn connections_are_checked() {
     assert_eq!(table(&connection), format!("{path}.credentials_file: {sent}"));
     let both = format!("{file}anonymous = true");
     assert_eq!(table(&both), format!("{path}.anonymous: and credentials_file exclude each other"));
-    assert_eq!(table("timeout = \"2m\""), format!("{path}.timeout: must be 100ms to 60s"));
+    assert_eq!(table("timeout = \"2m\""), format!("{path}.timeout: must be 100ms to 60s, found 2m"));
     assert_eq!(table("projct = \"x\""), format!("{path}.projct: unknown key; did you mean project?"));
 }
 
@@ -95,6 +95,6 @@ fn channels_are_checked() {
     let shorter = table("lease = \"60s\"\nlongest = \"30s\"");
     assert_eq!(shorter, format!("{path}.longest: must be at least as long as the lease"));
     assert_eq!(table("pollers = 1001"), format!("{path}.pollers: must be 1 to 1000"));
-    let start = "must be \"earliest\", \"latest\", or a time such as 2026-01-31T12:00:00Z";
+    let start = "expected \"earliest\", \"latest\", or a time such as 2026-01-31T12:00:00Z, found \"yesterday\"";
     assert_eq!(table("start = \"yesterday\""), format!("{path}.start: {start}"));
 }

@@ -93,7 +93,7 @@ fn connections_are_checked() {
     let other = "is an endpoint of SQS, and not of SNS";
     assert_eq!(table(&format!("sns_endpoint = \"{interface}\"")), format!("connections.sqs.sns_endpoint: {other}"));
     assert_eq!(table("sqs_endpoint = \"http://sqs.example\""), format!("connections.sqs.sqs_endpoint: {plain}"));
-    assert_eq!(table("timeout = \"2m\""), "connections.sqs.timeout: must be 100ms to 60s");
+    assert_eq!(table("timeout = \"2m\""), "connections.sqs.timeout: must be 100ms to 60s, found 2m");
     assert_eq!(table("regoin = \"x\""), "connections.sqs.regoin: unknown key; did you mean region?");
 }
 

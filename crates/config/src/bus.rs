@@ -144,7 +144,10 @@ impl Bus {
                 None => (name.to_owned(), Document::default().fields()),
             };
             let provider = self.shared.registry.get(&provider).ok_or_else(|| {
-                Error::new(ErrorKind::Config, format!("the provider {provider:?} is not compiled in"))
+                Error::new(
+                    ErrorKind::Config,
+                    format!("the provider {provider:?} is not compiled in: enable the feature {provider:?} of strait"),
+                )
             })?;
             let receivers = receivers.values().filter(|receiver| receiver.connection == name);
             provider.connect(fields, receivers.map(|receiver| receiver.on.clone()).collect()).await

@@ -39,6 +39,9 @@ pub enum StartAt {
 /// The longest duration. Every clock can count that far.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// The longest text that an error shows of what it found.
+const LONGEST_SHOWN: usize = 40;
+
 /// Shows names alone: a value may be a secret.
 impl fmt::Debug for Fields {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,14 +91,20 @@ impl Fields {
         self.places.replaced.contains(value)
     }
 
-    /// What was found, for a sentence: a number or a truth value as it is written there, of all else the type. What a
-    /// variable holds is never shown.
+    /// What was found, for a sentence: a number, a truth value or a short text as it is written there, of all else the type.
+    /// What a variable or a file holds is never shown.
     fn found(&self, name: &str, found: &Value) -> String {
         let article = if found.type_str().starts_with(['a', 'i']) { "an" } else { "a" };
         match found {
             Value::Integer(_) | Value::Float(_) | Value::Boolean(_) if !self.is_variable(name) => format!("{found}"),
+            Value::String(text) if self.shows(name, text) => format!("{text:?}"),
             _ => format!("{article} {}", found.type_str()),
         }
+    }
+
+    /// Whether a text may be shown: it is short, and no variable or file has a part in it.
+    fn shows(&self, name: &str, text: &str) -> bool {
+        text.len() <= LONGEST_SHOWN && !self.is_variable(name) && !self.hides(text)
     }
 
     /// Says that a field is called `ours` here and `theirs` elsewhere, so that who writes the one is told the other.
@@ -131,10 +140,10 @@ impl Fields {
 
     /// A text that must be there.
     pub fn required(&mut self, name: &str) -> String {
-        let before = self.problems.len();
+        let (before, is_there) = (self.problems.len(), self.has(name));
         let text = self.text(name);
         if text.is_none() && self.problems.len() == before {
-            self.problem(name, "is missing");
+            self.problem(name, if is_there { "is empty" } else { "is missing" });
         }
         text.unwrap_or_default()
     }
@@ -172,10 +181,18 @@ impl Fields {
         let fits = usize::try_from(number).ok().filter(|number| (1..=most).contains(number));
         if fits.is_none() {
             let range = if number < 1 && most == usize::MAX { "at least 1".to_owned() } else { format!("1 to {most}") };
-            let found = if self.is_variable(name) { String::new() } else { format!(", found {number}") };
-            self.problem(name, format_args!("must be {range}{found}"));
+            self.out_of_range(name, &format!("must be {range}"), number);
         }
         fits
+    }
+
+    /// Says what a value must be, and what it is, unless a variable holds it.
+    pub fn out_of_range(&mut self, name: &str, rule: &str, found: impl fmt::Display) {
+        if self.is_variable(name) {
+            self.problem(name, rule);
+        } else {
+            self.problem(name, format_args!("{rule}, found {found}"));
+        }
     }
 
     /// Whether it was a single variable, whose value is not shown.
@@ -236,7 +253,7 @@ impl Fields {
     pub fn timeout(&mut self, name: &str) -> Option<Duration> {
         let timeout = self.duration(name)?;
         if timeout < Duration::from_millis(100) || timeout > Duration::from_secs(60) {
-            self.problem(name, "must be 100ms to 60s");
+            self.out_of_range(name, "must be 100ms to 60s", humantime::format_duration(timeout));
         }
         Some(timeout)
     }
@@ -267,7 +284,7 @@ impl Fields {
         let found = choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
             let words: Vec<_> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
-            self.problem(name, format_args!("expected one of {}", words.join(", ")));
+            self.wrong(name, &format!("one of {}", words.join(", ")), &Value::String(text));
         }
         found
     }
@@ -282,7 +299,8 @@ impl Fields {
         }
         let time = humantime::parse_rfc3339(&text);
         if time.is_err() {
-            self.problem(name, "must be \"earliest\", \"latest\", or a time such as 2026-01-31T12:00:00Z");
+            let wanted = "\"earliest\", \"latest\", or a time such as 2026-01-31T12:00:00Z";
+            self.wrong(name, wanted, &Value::String(text));
         }
         time.ok().map(StartAt::Time)
     }

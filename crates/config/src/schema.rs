@@ -172,7 +172,7 @@ impl Reader<'_> {
         let in_flight = fields.count_up_to("in_flight", HANDLERS).unwrap_or(64);
         let buffer = fields.count_up_to("buffer", MESSAGES).unwrap_or(in_flight.max(1024));
         if buffer < in_flight {
-            fields.problem("buffer", "must be at least in_flight");
+            fields.out_of_range("buffer", "must be at least in_flight", buffer);
         }
         let prefetch = fields.count_up_to("prefetch", MESSAGES);
         let buffer_bytes = fields.bytes("buffer_bytes").unwrap_or(64 << 20);
@@ -183,7 +183,7 @@ impl Reader<'_> {
         let first = retry.duration("first").unwrap_or(defaults.backoff.first);
         let longest = retry.duration("longest").unwrap_or(defaults.backoff.longest.max(first));
         if first > longest {
-            retry.problem("first", "must not be longer than longest");
+            retry.out_of_range("first", "must not be longer than longest", humantime::format_duration(first));
         }
         fields.absorb(retry);
         if !fields.has("dead_letter") {
@@ -229,7 +229,7 @@ impl Reader<'_> {
         let found = tables.remove(&connection).or_else(|| tables.remove(&provider));
         if self.registry.get(&provider).is_none() {
             let reason = if crate::provider::KNOWN.contains(&provider.as_str()) {
-                format!("the provider {provider:?} is not compiled in: enable its feature")
+                format!("the provider {provider:?} is not compiled in: enable the feature {provider:?} of strait")
             } else {
                 let names = self.schema.connections.keys().map(String::as_str).chain(self.registry.names());
                 unknown(fields, &connection, "connection or provider", names)

@@ -70,7 +70,7 @@ fn what_is_wrong_is_told_by_its_path_and_once() {
     for expiry in ["1s", "25h"] {
         assert_eq!(table(&format!("expiry = \"{expiry}\"")), format!("{path}.expiry: must be 2s to a day"));
     }
-    let start = "must be \"earliest\", \"latest\", or a time such as 2026-01-31T12:00:00Z";
+    let start = "expected \"earliest\", \"latest\", or a time such as 2026-01-31T12:00:00Z, found \"newest\"";
     assert_eq!(table("start = \"newest\""), format!("{path}.start: {start}"));
     for name in ["a/b", "a b", "ж", &*"x".repeat(101)] {
         let named = problems(&TABLE.replace("billing", name));
