@@ -5,6 +5,7 @@
 
 mod backoff;
 mod failure;
+mod handlers;
 #[cfg(feature = "json")]
 mod json;
 mod meter;
@@ -14,6 +15,9 @@ mod worker;
 
 pub use backoff::Backoff;
 pub use failure::{Failure, OrFail};
+pub use handlers::with;
+#[cfg(feature = "json")]
+pub use handlers::{json, json_with};
 #[cfg(feature = "json")]
 pub use json::Json;
 pub use meter::{Counts, Meter};

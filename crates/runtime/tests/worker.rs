@@ -13,8 +13,9 @@ use std::{
     time::Duration,
 };
 
+use strait_core::Message;
 use strait_runtime::{
-    Backoff, Batch, Context, DeadLetter, Delivery, Failure, Receiver, ReceiverSettings, Retry, State, Worker,
+    Backoff, Batch, Context, DeadLetter, Delivery, Failure, Receiver, ReceiverSettings, Retry, State, Worker, json_with,
 };
 use support::{Script, text};
 use tokio::{
@@ -267,6 +268,27 @@ async fn a_delivery_that_outlives_its_handler_is_settled_by_its_own_verdict_only
     assert_eq!(script.settled(), [0]);
     stop.cancel();
     running.await.unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn handlers_of_values_share_state_and_reject_what_does_not_decode() {
+    async fn add(number: u64, sum: Arc<AtomicUsize>) -> Result<(), Failure> {
+        sleep(Duration::from_secs(1)).await; // its delivery is gone by now, and the message is still held
+        sum.fetch_add(usize::try_from(number)?, Relaxed);
+        Ok(())
+    }
+    let (script, sum) = (Script::default(), Arc::new(AtomicUsize::new(0)));
+    for payload in ["1", "x", "20"] {
+        script.push_message(Message::new(payload));
+    }
+    let mut settings = ReceiverSettings::new(DeadLetter::Discard);
+    settings.retry = Retry::new(1, Backoff::default());
+    let receiver = Receiver::new(Arc::new(script.clone()), settings).unwrap();
+    let worker = Worker::new(receiver).stop_on(sleep(MINUTE));
+    worker.run(json_with(Arc::clone(&sum), add)).await.unwrap();
+    let mut settled = script.settled();
+    settled.sort_unstable();
+    assert_eq!((sum.load(Relaxed), settled), (21, vec![0, 1, 2]));
 }
 
 #[tokio::test(start_paused = true)]

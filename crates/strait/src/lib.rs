@@ -12,7 +12,7 @@ pub use strait_pubsub as pubsub;
 pub use strait_runtime::{
     AfterFailure, Backoff, Batch, Context, DeadLetter, Delivery, Entry, Failure, Health, Json, Meter, OrFail, Outcome,
     Oversize, Pending, Receiver, ReceiverSettings, Retry, Sender, SenderHealth, SenderSettings, Stalled, State,
-    TryEnqueueError, WeakReceiver, Worker,
+    TryEnqueueError, WeakReceiver, Worker, json, json_with, with,
 };
 
 #[cfg(feature = "sqs")]
