@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs};
 use crate::{build::cargo, step::Steps};
 
 /// Crates, and all that they may depend on at most, besides the standard library.
-const ALLOWED: [(&str, &[&str]); 4] = [
+const ALLOWED: [(&str, &[&str]); 5] = [
     ("strait-core", &["async-trait", "bytes", "tokio", "uuid"]),
     ("strait-lanes", &["hashbrown"]),
     (
@@ -37,6 +37,34 @@ const ALLOWED: [(&str, &[&str]); 4] = [
             "tokio",
             "tracing",
             "uuid",
+        ],
+    ),
+    // Of use without Strait, so that nothing of Strait is in it.
+    (
+        "strait-eventhubs-emulator",
+        &[
+            "base64",
+            "bytes",
+            "fastrand",
+            "fe2o3-amqp",
+            "fe2o3-amqp-types",
+            "hmac",
+            "http-body-util",
+            "humantime",
+            "hyper",
+            "hyper-util",
+            "lexopt",
+            "percent-encoding",
+            "serde",
+            "serde_amqp",
+            "serde_json",
+            "sha2",
+            "socket2",
+            "tokio",
+            "tokio-rustls",
+            "tokio-util",
+            "toml",
+            "tracing",
         ],
     ),
 ];
