@@ -21,11 +21,13 @@ pub enum Emulator {
     Azurite,
     /// Google's Pub/Sub emulator.
     PubSub,
+    /// This project's emulator of Event Hubs. What is installed are Azure's clients, for tests that start it themselves.
+    EventHubs,
 }
 
 impl Emulator {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::LocalStack, Self::Azurite, Self::PubSub];
+    pub const ALL: [Self; 4] = [Self::LocalStack, Self::Azurite, Self::PubSub, Self::EventHubs];
 
     /// What it is called here: its folder, and its name on the command line.
     pub fn name(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Emulator {
             Self::LocalStack => "localstack",
             Self::Azurite => "azurite",
             Self::PubSub => "pubsub",
+            Self::EventHubs => "eventhubs",
         }
     }
 
@@ -42,6 +45,7 @@ impl Emulator {
             Self::LocalStack => "STRAIT_LOCALSTACK",
             Self::Azurite => "STRAIT_AZURITE",
             Self::PubSub => "STRAIT_PUBSUB",
+            Self::EventHubs => "STRAIT_EVENTHUBS",
         }
     }
 
@@ -59,6 +63,16 @@ impl Emulator {
             ]),
             Self::Azurite => variables.push(("AZURITE_BLOB_STORAGE_URL", address)),
             Self::PubSub => variables.push(("PUBSUB_EMULATOR_HOST", format!("127.0.0.1:{port}"))),
+            // It speaks AMQP, and its key is its documented default.
+            Self::EventHubs => {
+                let key = "SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=SAS_KEY_VALUE";
+                let connection =
+                    format!("Endpoint=sb://localhost:{port};{key};UseDevelopmentEmulator=true;EntityPath=orders");
+                variables = vec![
+                    (self.variable(), format!("amqp://127.0.0.1:{port}")),
+                    ("EVENTHUBS_CONNECTION_STRING", connection),
+                ];
+            }
         }
         variables
     }
