@@ -9,6 +9,7 @@ pub(crate) const SERVICES: [Service; 2] = [Service::Kinesis, Service::Sts];
 /// The client of one connection. It never tries again by itself: the callers do.
 #[derive(Clone)]
 pub struct Client {
+    access: Access,
     aws: Aws,
     regional: Regional<aws_sdk_kinesis::Client>,
 }
@@ -31,7 +32,17 @@ impl Client {
     /// machine: also one that comes from the environment or a profile, by `AWS_ENDPOINT_URL` or `AWS_ENDPOINT_URL_KINESIS`.
     pub async fn connect(access: &Access) -> Result<Self> {
         let aws = Aws::connect("kinesis", access, &SERVICES).await?;
-        Ok(Self { regional: regional!(aws_sdk_kinesis, aws, Service::Kinesis, None)?, aws })
+        let regional = regional!(aws_sdk_kinesis, aws, Service::Kinesis, None)?;
+        Ok(Self { access: access.clone(), aws, regional })
+    }
+
+    /// The same client with connections of its own, for another runtime. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub(crate) async fn apart(&self) -> Result<Self> {
+        Self::connect(&self.access).await
     }
 
     /// The SDK's own client, in the region of the connection.

@@ -5,6 +5,8 @@ pub use strait_core::{
     Claim, Consumer, Error, ErrorKind, Guarantees, Headers, Id, Key, Lag, Measure, Message, Observer, Ordering, Origin,
     Position, Producer, Receipt, Result, reserved,
 };
+#[cfg(feature = "kinesis")]
+pub use strait_kinesis as kinesis;
 #[cfg(feature = "memory")]
 pub use strait_memory as memory;
 #[cfg(feature = "pubsub")]
@@ -23,6 +25,8 @@ pub fn enabled() -> Registry {
     let registry = Registry::new();
     #[cfg(feature = "memory")]
     let registry = registry.with(strait_memory::Memory);
+    #[cfg(feature = "kinesis")]
+    let registry = registry.with(strait_kinesis::Kinesis);
     #[cfg(feature = "pubsub")]
     let registry = registry.with(strait_pubsub::PubSub);
     #[cfg(feature = "sqs")]

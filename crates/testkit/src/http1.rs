@@ -1,5 +1,7 @@
 //! Messages of HTTP/1.1, one a connection.
 
+#[cfg(feature = "kinesis")]
+use std::time::SystemTime;
 use std::{io, net::SocketAddr};
 
 use bytes::{Bytes, BytesMut};
@@ -62,6 +64,14 @@ impl Head {
 pub(crate) fn answer(status: u16, json: bool, body: &[u8]) -> Vec<u8> {
     let kind = if json { "application/x-amz-json-1.0" } else { "text/xml" };
     Head(format!("HTTP/1.1 {status} As-Planned\r\nContent-Type: {kind}\r\n")).with_body(body)
+}
+
+/// An answer of JSON from a server whose clock says so.
+#[cfg(feature = "kinesis")]
+pub(crate) fn answer_at(status: u16, time: SystemTime, body: &[u8]) -> Vec<u8> {
+    let date = httpdate::fmt_http_date(time);
+    let head = format!("HTTP/1.1 {status} X\r\nDate: {date}\r\nContent-Type: application/x-amz-json-1.1\r\n");
+    Head(head).with_body(body)
 }
 
 /// Passes a call on, and brings the beginning of the answer.

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod config;
 mod opening;
 mod order;
 mod outcomes;
+mod reading;
 mod records;
 mod strict;
+mod through;
 
 use std::time::Duration;
 

@@ -9,7 +9,10 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
 
-use super::{ARN, Call, Fault, Refusal, stream::Stream};
+use super::{
+    ARN, Call, Fault, Refusal,
+    stream::{Shard, Stream},
+};
 
 /// How long an iterator, and a token, may be used.
 const ITERATOR: Duration = Duration::from_secs(5 * 60);
@@ -251,7 +254,8 @@ impl World {
         let stream = self.find(body)?;
         let id = text(body, "ShardId")?;
         let shard = stream.shard(id).ok_or_else(|| missing(format!("Shard {id} does not exist")))?;
-        let records = &stream.shards[shard].records;
+        let Shard { records, trimmed, .. } = &stream.shards[shard];
+        let trimmed = *trimmed;
         let named = || {
             let sequence = text(body, "StartingSequenceNumber")?;
             let (of, number) = record_of(sequence).ok_or_else(|| invalid("StartingSequenceNumber is wrong"))?;
@@ -266,7 +270,7 @@ impl World {
             Ok(number)
         };
         let after = match text(body, "ShardIteratorType")? {
-            "TRIM_HORIZON" => 0,
+            "TRIM_HORIZON" => trimmed,
             "LATEST" => stream.counter(),
             "AFTER_SEQUENCE_NUMBER" => named()?,
             "AT_SEQUENCE_NUMBER" => named()?.saturating_sub(1),
@@ -276,7 +280,7 @@ impl World {
                     return Err(invalid("Timestamp cannot be in the future"));
                 }
                 let first = records.iter().find(|record| seconds(record.at) >= time);
-                first.map_or(stream.counter(), |record| record.counter - 1)
+                first.map_or(stream.counter(), |record| record.counter - 1).max(trimmed)
             }
             other => return Err(invalid(format!("ShardIteratorType {other}"))),
         };
@@ -303,11 +307,18 @@ impl World {
             return Err((400, "ExpiredIteratorException", "Iterator expired".to_owned()));
         }
         let quotas = stream.settings.quotas;
+        let (retention, walks) = (stream.settings.retention, !stream.settings.skips_trimmed);
         let shard = &mut stream.shards[iterator.shard];
         if quotas && !(shard.calls.has(1, now) && shard.bytes_out.has(0, now)) {
             return Err(throttled("Rate exceeded for shard"));
         }
         shard.calls.take(1, now);
+        if walks && iterator.after < shard.trimmed {
+            // As if nothing had been lost, and as far behind as a record can be.
+            let next = Iterator { after: shard.trimmed, issued: millis(now), ..iterator };
+            let behind = millis_of(retention);
+            return Ok(json!({ "Records": [], "MillisBehindLatest": behind, "NextShardIterator": next.token() }));
+        }
         let mut bytes = 0;
         let page: Vec<_> = shard
             .records
@@ -364,6 +375,11 @@ fn millis_of(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Where a partition key belongs.
+pub(super) fn hash(partition_key: &str) -> u128 {
+    u128::from_be_bytes(Md5::digest(partition_key.as_bytes()).into())
+}
+
 /// A record of a request, checked.
 struct Entry {
     key: String,
@@ -382,7 +398,7 @@ fn entry(record: &Value, most: usize) -> Result<Entry, Refusal> {
     }
     let hash = match record["ExplicitHashKey"].as_str() {
         Some(hash) => hash.parse().map_err(|_| invalid("ExplicitHashKey"))?,
-        None => u128::from_be_bytes(Md5::digest(key.as_bytes()).into()),
+        None => self::hash(&key),
     };
     Ok(Entry { key, hash, data })
 }

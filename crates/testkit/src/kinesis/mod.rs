@@ -26,7 +26,10 @@ use crate::http1;
 
 pub use stream::{Records, StreamSettings};
 
-use self::{calls::World, stream::Stream};
+use self::{
+    calls::{World, hash},
+    stream::Stream,
+};
 
 /// The account and the region of its streams.
 const ARN: &str = "arn:aws:kinesis:us-east-1:000000000000:stream/";
@@ -56,6 +59,14 @@ pub enum Fault {
     Count(usize),
     /// A `PutRecords` is done, and its answer has so many results.
     Results(usize),
+    /// It is done, and its answer does not have this field.
+    Without(&'static str),
+    /// A `GetRecords` brings nothing, and says that nothing is stored behind. The next iterator is the one that it was called
+    /// with.
+    Empty,
+    /// A `GetRecords` brings nothing, and says that it is so many milliseconds behind. The next iterator is the one that it was
+    /// called with.
+    Behind(u64),
 }
 
 /// An error of the service: its status, its code and its sentence.
@@ -155,6 +166,19 @@ impl Stub {
         self.world().stream_mut(name).merge(shards)
     }
 
+    /// Stores a record of somebody else's.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such stream.
+    pub fn put(&self, name: &str, partition_key: &str, data: impl Into<Vec<u8>>) {
+        let mut world = self.world();
+        let now = world.now();
+        let stream = world.stream_mut(name);
+        let shard = stream.of_hash(hash(partition_key));
+        stream.store(shard, partition_key, data.into(), now);
+    }
+
     /// Says how many shards a page of a list has.
     pub fn list_pages_of(&self, shards: usize) {
         self.world().page = shards;
@@ -194,6 +218,11 @@ impl Stub {
     }
 }
 
+/// The answer of a `GetRecords` that brings nothing.
+fn nothing(call: &Call, behind: u64) -> Value {
+    json!({ "Records": [], "MillisBehindLatest": behind, "NextShardIterator": call.body["ShardIterator"] })
+}
+
 /// Serves one call, and closes the connection.
 async fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
     let Some((head, body)) = http1::read(&mut client).await? else { return Ok(()) };
@@ -201,16 +230,24 @@ async fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
     let call = Call { operation: operation.to_owned(), body: serde_json::from_slice(&body).unwrap_or_default() };
     let fault = (shared.plan.lock().unwrap())(&call);
     shared.seen.lock().unwrap().push(call.clone());
-    let answer = match &fault {
-        Some(Fault::Refuse(status, code)) => Err((*status, *code, "as planned".to_owned())),
-        fault => shared.world.lock().unwrap().call(&call, fault.as_ref()),
+    let (answer, now) = {
+        let mut world = shared.world.lock().unwrap();
+        let answer = match &fault {
+            Some(Fault::Refuse(status, code)) => Err((*status, *code, "as planned".to_owned())),
+            Some(Fault::Empty) => Ok(nothing(&call, 0)),
+            Some(Fault::Behind(millis)) => Ok(nothing(&call, *millis)),
+            fault => world.call(&call, fault.as_ref()),
+        };
+        (answer, world.now())
     };
-    let answer = match answer {
-        Ok(value) => http1::answer(200, true, value.to_string().as_bytes()),
-        Err((status, code, message)) => {
-            http1::answer(status, true, json!({ "__type": code, "message": message }).to_string().as_bytes())
-        }
+    let (status, mut body) = match answer {
+        Ok(value) => (200, value),
+        Err((status, code, message)) => (status, json!({ "__type": code, "message": message })),
     };
+    if let (Some(Fault::Without(field)), Some(fields)) = (&fault, body.as_object_mut()) {
+        fields.remove(*field);
+    }
+    let answer = http1::answer_at(status, now, body.to_string().as_bytes());
     match fault {
         Some(Fault::LoseAnswer) => Ok(()),
         Some(Fault::Truncate(bytes)) => {

@@ -18,11 +18,20 @@ pub struct StreamSettings {
     /// Whether the quotas of shards hold: in 1,000 records and 1 MiB a second, out 5 calls and 2 MiB. By the clock, which
     /// stands still. Default: no.
     pub quotas: bool,
+    /// Whether a place that is no longer stored is answered by the oldest record at once, as the emulator does. Default: no,
+    /// it is answered by nothing, and as far behind as can be.
+    pub skips_trimmed: bool,
 }
 
 impl Default for StreamSettings {
     fn default() -> Self {
-        Self { shards: 1, record_bytes: 1 << 20, retention: Duration::from_secs(24 * 3600), quotas: false }
+        Self {
+            shards: 1,
+            record_bytes: 1 << 20,
+            retention: Duration::from_secs(24 * 3600),
+            quotas: false,
+            skips_trimmed: false,
+        }
     }
 }
 
@@ -36,6 +45,12 @@ impl StreamSettings {
     /// Records of so many bytes.
     pub fn with_record_bytes(mut self, bytes: usize) -> Self {
         self.record_bytes = bytes;
+        self
+    }
+
+    /// Answers a place that is no longer stored by the oldest record.
+    pub fn with_skips_trimmed(mut self) -> Self {
+        self.skips_trimmed = true;
         self
     }
 
@@ -64,6 +79,8 @@ pub(super) struct Shard {
     pub(super) hashes: (u128, u128),
     pub(super) closed: bool,
     pub(super) records: Vec<Stored>,
+    /// The last record that was forgotten.
+    pub(super) trimmed: u64,
     pub(super) calls: Quota,
     pub(super) bytes_out: Quota,
     records_in: Quota,
@@ -86,6 +103,7 @@ impl Shard {
             hashes,
             closed: false,
             records: Vec::new(),
+            trimmed: 0,
             calls: Quota::new(5),
             bytes_out: Quota::new(2 << 20),
             records_in: Quota::new(1000),
@@ -145,6 +163,8 @@ impl Stream {
     pub(super) fn trim(&mut self, now: SystemTime) {
         let horizon = now - self.settings.retention;
         for shard in &mut self.shards {
+            let forgotten = shard.records.iter().filter(|record| record.at < horizon).map(|record| record.counter);
+            shard.trimmed = forgotten.max().unwrap_or(shard.trimmed);
             shard.records.retain(|record| record.at >= horizon);
         }
     }
