@@ -136,11 +136,18 @@ impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
     }
 
     /// Removes a thing. If it was the first of its lane, returns the one that is first now.
+    #[inline]
     pub fn remove(&mut self, id: u32) -> Option<u32> {
         let place = self.places.get_mut(id as usize).filter(|place| place.value.is_some())?;
         place.value = None; // dropped where it is: it may be large
         self.free.push(id);
         let number = place.lane.take()?;
+        self.step_out(id, number)
+    }
+
+    /// Takes a thing that was removed out of its lane.
+    fn step_out(&mut self, id: u32, number: u32) -> Option<u32> {
+        let place = &mut self.places[id as usize];
         let (previous, next) = (place.previous.take(), place.next.take());
         if let Some(previous) = previous {
             self.places[previous as usize].next = next;

@@ -224,7 +224,8 @@ impl Desk {
     }
 
     /// The next message to work on. Skips what is being taken away.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "once a message, and a call costs a sixth of it")]
+    #[inline(always)]
     pub(super) fn hand_out(&mut self, now: impl Fn() -> time::Instant) -> Option<Box<Item>> {
         while self.running < self.settings.in_flight {
             let item = self.ready.pop_front()?;
@@ -265,7 +266,8 @@ impl Desk {
         batch
     }
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "as above")]
+    #[inline(always)]
     fn start(&mut self, mut item: Box<Item>, now: impl Fn() -> time::Instant) -> Option<Box<Item>> {
         let ends = &mut self.ends;
         let over = |until| {
@@ -273,17 +275,20 @@ impl Desk {
             let (_, end) = *ends.insert(known.unwrap_or_else(|| (until, until.into())));
             now() >= end
         };
-        if !item.claim().start_unless(over) {
-            self.lose(item);
-            return None;
-        }
-        if item.received().origin.crashes() >= self.settings.retry.attempts {
-            self.bury_unopened(item);
+        let may_start = item.claim().start_unless(over);
+        if !may_start || item.received().origin.crashes() >= self.settings.retry.attempts {
+            self.turn_away(item, may_start);
             return None;
         }
         item.attempt += 1;
         self.running += 1;
         Some(item)
+    }
+
+    /// A message is not worked on: its claim is gone, or it may start and its processes died of it too often.
+    #[cold]
+    fn turn_away(&mut self, item: Box<Item>, may_start: bool) {
+        if may_start { self.bury_unopened(item) } else { self.lose(item) }
     }
 
     /// Takes back a message that is done with. Returns whether the driver should know.
