@@ -17,7 +17,7 @@ import tempfile
 # Multiples of 256, after which the last message is looked for.
 FEW, MANY = 10_240, 40_960
 
-# Instructions a message. From the goals for the memory backend, receive -> handler -> ack.
+# Instructions a message. From the goals for the memory backend: receive -> handler -> ack, and from a sender on.
 GOALS = {
     "stored-log": 850,
     "stored-queue": 1100,
@@ -27,6 +27,10 @@ GOALS = {
     "stored-queue-pool": 1350,
     "log": 1050,
     "queue": 1480,
+    "e2e-log": 1900,
+    "e2e-log-keyed": 2450,
+    "e2e-queue": 2250,
+    "e2e-queue-keyed": 3000,
 }
 CASES = [
     "mpsc", "mpsc-many", "kanal", "omniqueue", "ruststream", "stored-ruststream", "stored-ruststream-pool",
