@@ -1,12 +1,21 @@
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig, sts::AssumeRoleProvider};
-use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
+use aws_credential_types::{
+    Credentials,
+    provider::{ProvideCredentials as _, SharedCredentialsProvider},
+};
 use aws_sdk_sts::config::{StalledStreamProtectionConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_types::origin::Origin;
+use strait_config::Secret;
 use strait_core::{Error, ErrorKind, Result};
 
-use crate::{Access, Keys, Role, Service, endpoint::given};
+use crate::{Access, Call, Keys, Role, Service, endpoint::given};
 
 /// A connection to services of AWS: what each of their clients is configured by.
 #[derive(Clone)]
@@ -92,6 +101,26 @@ impl Aws {
         Ok(config.build())
     }
 
+    /// The credentials of the connection, for a client that is not of the SDK, and for how long they are valid, if they say.
+    /// Fetched at each call: it is the caller's to keep them. `call` is what they are for. Cancel-safe.
+    ///
+    /// # Errors
+    ///
+    /// As those of a call that needs them.
+    pub async fn credentials(&self, call: &Call) -> Result<(Keys, Option<Duration>)> {
+        let Some(provider) = self.config.credentials_provider() else {
+            return Err(call.error(ErrorKind::Denied, "there are no credentials"));
+        };
+        let found = provider.provide_credentials().await.map_err(|error| call.no_credentials(&error))?;
+        let valid = found.expiry().map(|expiry| expiry.duration_since(SystemTime::now()).unwrap_or_default());
+        let keys = Keys {
+            id: Secret::new(found.access_key_id()),
+            secret: Secret::new(found.secret_access_key()),
+            session_token: found.session_token().map(Secret::new),
+        };
+        Ok((keys, valid))
+    }
+
     fn wrong(&self, text: &str) -> Error {
         Error::new(ErrorKind::Config, format!("{}: {text}", self.name))
     }
@@ -128,8 +157,6 @@ async fn assume(sts: &SdkConfig, role: &Role) -> SharedCredentialsProvider {
 
 #[cfg(test)]
 mod tests {
-    use strait_config::Secret;
-
     use super::*;
 
     fn access() -> Access {

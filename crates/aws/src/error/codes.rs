@@ -183,5 +183,7 @@ mod tests {
         assert_eq!(kind("InternalFailure", 500), (ErrorKind::Unavailable, true));
         assert_eq!(kind("no code", 503), (ErrorKind::Unavailable, true));
         assert_eq!(kind("InternalError", 500), (ErrorKind::Unavailable, true));
+        let read = sending().read_only().refused("InternalFailure", None, 500);
+        assert!(read.kind() == ErrorKind::Unavailable && !read.is_ambiguous(), "{read:?}");
     }
 }

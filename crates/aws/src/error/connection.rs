@@ -37,7 +37,7 @@ impl Call {
             (format!("the connection to {host} broke off"), true)
         };
         let error = self.error(ErrorKind::Unavailable, &reason);
-        let error = if ambiguous { error.into_ambiguous() } else { error };
+        let error = if ambiguous { self.ambiguous(error) } else { error };
         // The innermost says it in the words of the system, or of TLS.
         match chain(cause).last() {
             Some(last) => error.with_source(last.to_string()),
@@ -45,7 +45,7 @@ impl Call {
         }
     }
 
-    fn no_credentials(&self, error: &CredentialsError) -> Error {
+    pub(crate) fn no_credentials(&self, error: &CredentialsError) -> Error {
         if let Some(refused) = self.role_refused(error) {
             return refused;
         }

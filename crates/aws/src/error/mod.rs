@@ -27,6 +27,8 @@ pub struct Call {
     action: &'static str,
     host: Arc<str>,
     codes: Codes,
+    /// Whether it changes something.
+    changes: bool,
 }
 
 /// The longest that a sentence of the service is kept.
@@ -36,12 +38,17 @@ impl Call {
     /// A call that cannot do `what` if it fails (`sqs: cannot send to "orders"`), is allowed by `action`
     /// (`sqs:SendMessage`), and goes to a `host`.
     pub fn new(what: impl Into<String>, action: &'static str, host: &Arc<str>) -> Self {
-        Self { what: what.into(), action, host: Arc::clone(host), codes: |_| None }
+        Self { what: what.into(), action, host: Arc::clone(host), codes: |_| None, changes: true }
     }
 
     /// Knows the codes of its service, too.
     pub fn with_codes(self, codes: Codes) -> Self {
         Self { codes, ..self }
+    }
+
+    /// Changes nothing, so that nothing is ambiguous about its failures.
+    pub fn read_only(self) -> Self {
+        Self { changes: false, ..self }
     }
 
     /// What it means that the call failed so. Ambiguous if the service may have done what it was asked for; with the pause
@@ -56,7 +63,7 @@ impl Call {
             }
             SdkError::ResponseError(_) => {
                 let reason = format!("the answer of {} cannot be read", self.host);
-                self.error(ErrorKind::Unavailable, &reason).into_ambiguous()
+                self.ambiguous(self.error(ErrorKind::Unavailable, &reason))
             }
             SdkError::ServiceError(error) => {
                 let (status, headers) = (error.raw().status().as_u16(), error.raw().headers());
@@ -67,7 +74,7 @@ impl Call {
                     _ => error,
                 }
             }
-            _ => self.error(ErrorKind::Unavailable, "failed").into_ambiguous(),
+            _ => self.ambiguous(self.error(ErrorKind::Unavailable, "failed")),
         }
     }
 
@@ -85,7 +92,7 @@ impl Call {
             }
             Meaning::Failed => {
                 let reason = format!("failed inside the service ({code})");
-                return self.error(ErrorKind::Unavailable, &reason).into_ambiguous();
+                return self.ambiguous(self.error(ErrorKind::Unavailable, &reason));
             }
             // Most often the region, or the account, is another than was meant.
             Meaning::Plain(kind @ ErrorKind::NotFound, reason) => {
@@ -94,6 +101,11 @@ impl Call {
             Meaning::Plain(kind, reason) => (kind, format!("{reason} ({code})")),
         };
         self.error(kind, &reason)
+    }
+
+    /// It may have been done, if there is something to do.
+    fn ambiguous(&self, error: Error) -> Error {
+        if self.changes { error.into_ambiguous() } else { error }
     }
 
     /// An error of this call.
