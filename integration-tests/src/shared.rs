@@ -134,6 +134,10 @@ struct Mortal {
 
 #[async_trait]
 impl RowStore for Mortal {
+    fn value_bytes(&self) -> usize {
+        self.rows.value_bytes()
+    }
+
     async fn get(&self, key: &str) -> Result<Option<Row>> {
         self.life.breathe().await;
         self.rows.get(key).await

@@ -20,6 +20,10 @@ use strait_core::Result;
 ///   no snapshot, and may be stale.
 #[async_trait]
 pub trait RowStore: Any + Debug + Send + Sync {
+    /// The most bytes that a value may have. A put of more is refused as [`ErrorKind::Invalid`](strait_core::ErrorKind::Invalid),
+    /// which names the limit, and nothing of it is sent.
+    fn value_bytes(&self) -> usize;
+
     /// Reads a row. Cancel-safe.
     ///
     /// # Errors

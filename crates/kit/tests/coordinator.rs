@@ -27,6 +27,10 @@ struct Rows {
 
 #[async_trait]
 impl RowStore for Rows {
+    fn value_bytes(&self) -> usize {
+        1 << 20
+    }
+
     async fn get(&self, key: &str) -> Result<Option<Row>> {
         let row = |(version, value): &(u64, Bytes)| Row { version: name(*version), value: value.clone() };
         Ok(self.rows.lock().expect("no test panics while holding this").1.get(key).map(row))

@@ -136,6 +136,10 @@ impl fmt::Debug for FaultyRows {
 
 #[async_trait]
 impl RowStore for FaultyRows {
+    fn value_bytes(&self) -> usize {
+        self.rows.value_bytes()
+    }
+
     async fn get(&self, key: &str) -> Result<Option<Row>> {
         self.draw().await?;
         self.rows.get(key).await

@@ -50,6 +50,10 @@ impl fmt::Debug for MemoryRows {
 
 #[async_trait]
 impl RowStore for MemoryRows {
+    fn value_bytes(&self) -> usize {
+        record::LONGEST_VALUE
+    }
+
     async fn get(&self, key: &str) -> Result<Option<Row>> {
         key::encode(key)?;
         let state = self.state();
@@ -65,7 +69,7 @@ impl RowStore for MemoryRows {
 
     async fn put(&self, key: &str, expect: Expect, value: Bytes) -> Result<Put> {
         key::encode(key)?; // refuses what the other stores refuse, so that this one rehearses them
-        record::check(&value)?;
+        record::check(&value, self.value_bytes())?;
         let mut state = self.state();
         let as_expected = match (state.rows.get(key), expect) {
             (None, Expect::Absent) => true,

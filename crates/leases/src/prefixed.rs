@@ -44,6 +44,10 @@ impl Prefixed {
 
 #[async_trait]
 impl RowStore for Prefixed {
+    fn value_bytes(&self) -> usize {
+        self.rows.value_bytes()
+    }
+
     async fn get(&self, key: &str) -> Result<Option<Row>> {
         self.rows.get(&self.full(key)).await
     }

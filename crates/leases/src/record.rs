@@ -4,7 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use strait_core::{Error, ErrorKind, Result};
 use uuid::Uuid;
 
-/// Most bytes of a value.
+/// Most bytes of a value in a file or an object.
 pub(crate) const LONGEST_VALUE: usize = 1 << 20;
 
 /// What every record begins with: whose it is, and the form.
@@ -14,11 +14,11 @@ const MAGIC: &[u8] = b"strait-row 1 ";
 pub(crate) const HEAD: usize = MAGIC.len() + 36 + 1;
 
 /// Refuses a value that is too long.
-pub(crate) fn check(value: &Bytes) -> Result<()> {
-    if value.len() <= LONGEST_VALUE {
+pub(crate) fn check(value: &Bytes, longest: usize) -> Result<()> {
+    if value.len() <= longest {
         return Ok(());
     }
-    let message = format!("leases: the value of a row has {} bytes; {LONGEST_VALUE} fit", value.len());
+    let message = format!("leases: the value of a row has {} bytes; {longest} fit", value.len());
     Err(Error::new(ErrorKind::Invalid, message))
 }
 

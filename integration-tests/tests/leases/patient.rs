@@ -17,6 +17,10 @@ pub(crate) struct Patient(pub(crate) Arc<dyn RowStore>);
 
 #[async_trait]
 impl RowStore for Patient {
+    fn value_bytes(&self) -> usize {
+        self.0.value_bytes()
+    }
+
     async fn get(&self, key: &str) -> Result<Option<Row>> {
         again(|| self.0.get(key)).await
     }

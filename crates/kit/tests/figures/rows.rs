@@ -116,6 +116,10 @@ impl Wire {
 
 #[async_trait]
 impl RowStore for Wire {
+    fn value_bytes(&self) -> usize {
+        1 << 20
+    }
+
     async fn get(&self, key: &str) -> Result<Option<Row>> {
         let row = |(version, value): &(u64, Bytes)| Row { version: name(*version), value: value.clone() };
         Ok(self.call(|rows| rows.lock().1.get(key).map(row)).await)

@@ -117,6 +117,10 @@ impl fmt::Debug for FileRows {
 
 #[async_trait]
 impl RowStore for FileRows {
+    fn value_bytes(&self) -> usize {
+        record::LONGEST_VALUE
+    }
+
     async fn get(&self, key: &str) -> Result<Option<Row>> {
         let path = self.row(&key::encode(key)?);
         self.blocking(Late::Nothing, move || {
@@ -137,7 +141,7 @@ impl RowStore for FileRows {
 
     async fn put(&self, key: &str, expect: Expect, value: Bytes) -> Result<Put> {
         let name = key::encode(key)?;
-        record::check(&value)?;
+        record::check(&value, self.value_bytes())?;
         let deadline = Instant::now() + self.timeout;
         let nonce = Uuid::new_v4();
         let temp = self.folder.join("temp").join(nonce.to_string());

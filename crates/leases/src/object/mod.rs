@@ -109,6 +109,10 @@ impl fmt::Debug for ObjectRows {
 
 #[async_trait]
 impl RowStore for ObjectRows {
+    fn value_bytes(&self) -> usize {
+        record::LONGEST_VALUE
+    }
+
     async fn get(&self, key: &str) -> Result<Option<Row>> {
         let path = self.path(&key::encode(key)?);
         self.within(Late::Nothing, async {
@@ -154,7 +158,7 @@ impl RowStore for ObjectRows {
 
     async fn put(&self, key: &str, expect: Expect, value: Bytes) -> Result<Put> {
         let path = self.path(&key::encode(key)?);
-        record::check(&value)?;
+        record::check(&value, self.value_bytes())?;
         let Some(mode) = self.mode(&path, expect).await? else { return Ok(Put::Refused) };
         let payload = PutPayload::from(record::encode(Uuid::new_v4(), &value));
         let asked = if matches!(mode, PutMode::Create) { Asked::Create } else { Asked::Replace };

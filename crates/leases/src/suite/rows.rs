@@ -65,11 +65,11 @@ pub async fn versions_agree(handles: &Handles) {
     assert_eq!(rows.versions(&prefix).await.expect("a listing"), []);
 }
 
-/// Values of nothing and of a mebibyte, with every byte, come back as they were.
+/// Values of nothing and of all that the store takes, with every byte, come back as they were.
 pub async fn sizes(handles: &Handles) {
     let rows = &handles[0];
     let prefix = fresh("sizes");
-    for size in [0_usize, 1, 255, 4096, 1 << 20] {
+    for size in [0_usize, 1, 255, 4096, rows.value_bytes()] {
         let key = format!("{prefix}{size}");
         let value: Bytes = (0..=u8::MAX).cycle().take(size).collect();
         let version = done(rows.put(&key, Expect::Absent, value.clone()).await);
