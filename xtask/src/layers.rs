@@ -31,6 +31,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "bytes",
             "futures-util",
             "hashbrown",
+            "miniz_oxide",
             "serde",
             "serde_json",
             "strait-core",

@@ -21,6 +21,7 @@ mod life;
 mod machine;
 mod members;
 mod membership;
+mod packed;
 mod partitions;
 mod plan;
 mod rebalance;

@@ -1,4 +1,5 @@
-//! What the rows hold, as they are stored: compact JSON with the version of its schema, and a nonce.
+//! What the rows hold, as they are stored: compact JSON with the version of its schema, and a nonce. What is large is
+//! compressed.
 //!
 //! No two writes are equal, since stores that name versions after the content would take them for one: `by` is the
 //! incarnation that wrote, and `n` counts its writes.
@@ -16,6 +17,7 @@ use serde::{
 };
 use strait_core::{Error, ErrorKind, Position};
 
+use super::packed::{pack, unpack};
 use crate::{Identity, Start, Suspect, compare};
 
 /// The schema that is written, and the newest that is understood.
@@ -286,10 +288,11 @@ struct Stored<'a, T> {
 
 pub(super) fn encode<T: Serialize>(row: &T) -> Bytes {
     // Maps with text as keys, numbers and text: nothing of it can be refused.
-    serde_json::to_vec(&Stored { v: SCHEMA, row }).map(Bytes::from).unwrap_or_default()
+    serde_json::to_vec(&Stored { v: SCHEMA, row }).map(pack).unwrap_or_default()
 }
 
 pub(super) fn decode<T: DeserializeOwned>(value: &[u8]) -> Result<T, Unreadable> {
+    let value = &*unpack(value).ok_or(Unreadable::Corrupt)?;
     let Schema { v } = serde_json::from_slice(value).map_err(|_| Unreadable::Corrupt)?;
     if v > SCHEMA {
         return Err(Unreadable::Newer(v));
@@ -312,6 +315,7 @@ pub(super) fn part_key(partition: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     use super::*;
 
@@ -329,6 +333,26 @@ mod tests {
             taken: None,
             suspect: None,
         }
+    }
+
+    /// The largest row: the plan of as many shards as an account of Kinesis may have, all of which came late. DynamoDB has
+    /// room for 407,552 bytes, less than any other store.
+    #[test]
+    fn a_plan_of_twenty_thousand_partitions_fits_every_store() {
+        let name = |number: u32| Name::from(format!("shardId-{number:012}"));
+        let member = |_| Name::from(Uuid::new_v4().to_string());
+        let plan = PlanRow {
+            nonce: row().nonce,
+            log: Some(Identity::new("arn:aws:kinesis:eu-west-1:123456789012:stream/orders").with_made("1764403200")),
+            start: From::Earliest,
+            members: (0..500).map(member).collect(),
+            gone: Vec::new(),
+            parts: (0..20_000).map(|number| (name(number), Some(number * 7_919 % 500))).collect(),
+            late: (0..20_000).map(name).collect(),
+        };
+        let stored = encode(&plan);
+        assert!(stored.len() < 407_552, "{} bytes", stored.len());
+        assert_eq!(decode(&stored), Ok(plan));
     }
 
     #[test]
