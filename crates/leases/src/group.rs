@@ -7,12 +7,7 @@ use strait_kit::{
     coordination::{Coordinator, CoordinatorSettings},
 };
 
-use crate::{
-    Options,
-    open::{open, reach},
-    place::Place,
-    prefixed::Prefixed,
-};
+use crate::{Options, deferred::DeferredRows, open::open, place::Place, prefixed::Prefixed};
 
 /// The longest name of a group.
 const NAME_BYTES: usize = 100;
@@ -48,7 +43,8 @@ pub struct Group {
     /// Where its rows are: a URL, as [`open`] has it. Groups and logs may share a store: the rows of each are below the
     /// name of the log and the name of the group.
     pub leases: String,
-    /// How the store is reached. Default: as the environment says.
+    /// How the store is reached. Default: as the environment says. An adapter for a service of AWS puts the access of its
+    /// connection here, so that one connection says where both are and as whom.
     pub options: Options,
     /// After how long without a sign of life a member is dead to the others; the same for all members. 2 s to a day.
     /// Default: 10 s.
@@ -96,8 +92,9 @@ impl Group {
     /// the name of a stream, with its account and region where those may differ.
     ///
     /// The store is asked for a row, so that what is wrong with it shows here. The member works on a thread of its own, by
-    /// connections to the store that nothing else uses, so that no handler holds up its heartbeats. It also asks `log` for
-    /// its partitions there: that too should have connections of its own.
+    /// connections to the store that nothing else uses and that are made there, so that no handler holds up its heartbeats,
+    /// and none needs this runtime. It also asks `log` for its partitions there: those calls too are to go by connections
+    /// that are first used there.
     ///
     /// # Errors
     ///
@@ -110,9 +107,9 @@ impl Group {
         }
         let mut settings = CoordinatorSettings::with_expiry(self.expiry)?;
         settings.start = self.start.clone();
-        open(&self.leases, &self.options).await?;
-        // A connection is driven by the runtime that made it, and the first one was made here.
-        let rows = Prefixed::new(reach(&self.leases, &self.options).await?, [source, &self.name])?;
+        let opened = open(&self.leases, &self.options).await?;
+        let rows = DeferredRows::new(&self.leases, &self.options, &*opened);
+        let rows = Prefixed::new(Arc::new(rows), [source, &self.name])?;
         let member = Coordinator::start(Arc::new(rows), log, settings)?;
         member.opened().await?;
         Ok(member)

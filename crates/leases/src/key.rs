@@ -1,7 +1,7 @@
 use strait_core::{Error, ErrorKind, Result};
 
 /// Longest encoded key: an object's name has at most 1,024 bytes, a prefix among them.
-const LONGEST: usize = 600;
+pub(crate) const LONGEST: usize = 600;
 
 /// Longest encoded segment: a file's name has at most 255 bytes, what we add among them.
 const LONGEST_SEGMENT: usize = 240;

@@ -10,6 +10,7 @@
 //! | `s3://bucket/prefix` | `s3` | Amazon S3, and what answers `If-Match` and `If-None-Match` as it does |
 //! | `az://container/prefix` | `azure` | Azure Blob Storage |
 //! | `gs://bucket/prefix` | `gcs` | Google Cloud Storage |
+//! | `dynamodb://table/group` | `dynamodb` | a table of DynamoDB, with the keys `pk` and `sk` |
 //!
 //! ```
 //! use strait_kit::{Expect, Put};
@@ -27,10 +28,13 @@
 //! **What all of them keep.** R1 to R5 of [`RowStore`]. A version is made anew at every put, so that equal values have
 //! different ones, also where the store names a version by its content. No call is retried here: what failed for a
 //! moment is the caller's to repeat. A key has 1 to 600 bytes once what is not a lower-case letter, a digit, `-`, `_` or
-//! `/` counts three; what lies between two `/` at most 240. A value has at most 1 MiB. What breaks these limits is
-//! refused as [`Invalid`](strait_core::ErrorKind::Invalid).
+//! `/` counts three; what lies between two `/` at most 240. A value has at most 1 MiB, on DynamoDB 398 KiB
+//! ([`RowStore::value_bytes`]). What breaks these limits is refused as [`Invalid`](strait_core::ErrorKind::Invalid).
 
 mod deadline;
+mod deferred;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 #[cfg(feature = "suite")]
 mod faulty;
 mod file;

@@ -9,6 +9,8 @@ pub(crate) enum Place {
     File(PathBuf),
     /// `s3://bucket/prefix` and the like.
     Objects { service: Service, bucket: String, prefix: Vec<String> },
+    /// `dynamodb://table/group`
+    Table { table: String, group: String },
 }
 
 /// Whose objects.
@@ -23,7 +25,7 @@ impl Place {
     /// Reads a URL, or says what is wrong with it. That does not repeat it, since people write credentials into URLs.
     pub(crate) fn parse(url: &str) -> Result<Self, &'static str> {
         let Some((scheme, rest)) = url.split_once(':') else {
-            return Err("has no scheme: it is memory:name, file:/folder, s3://, az:// or gs://");
+            return Err("has no scheme: it is memory:name, file:/folder, s3://, az://, gs:// or dynamodb://");
         };
         match scheme {
             "memory" => memory(rest),
@@ -31,7 +33,8 @@ impl Place {
             "s3" => objects(Service::S3, rest),
             "az" => objects(Service::Azure, rest),
             "gs" => objects(Service::Gcs, rest),
-            _ => Err("has an unknown scheme: known are memory, file, s3, az and gs"),
+            "dynamodb" => table(rest),
+            _ => Err("has an unknown scheme: known are memory, file, s3, az, gs and dynamodb"),
         }
     }
 }
@@ -63,30 +66,57 @@ fn objects(service: Service, rest: &str) -> Result<Place, &'static str> {
     let Some(rest) = rest.strip_prefix("//") else {
         return Err("lacks the // before the bucket");
     };
-    if rest.contains('@') {
-        return Err("has an @: credentials come from the environment, never from a URL");
-    }
+    no_credentials(rest)?;
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let known = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
     if bucket.len() < 3 || !bucket.bytes().all(known) {
         return Err("names no bucket: at least three of lower-case letters, digits, - _ and .");
     }
-    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
-    if prefix.len() > 300 {
+    if prefix.is_empty() || prefix == "/" {
+        return Err("names no prefix, as in s3://bucket/prefix: rows do not lie among other things");
+    }
+    let prefix = segments(prefix)?.into_iter().map(str::to_owned).collect();
+    Ok(Place::Objects { service, bucket: bucket.to_owned(), prefix })
+}
+
+fn table(rest: &str) -> Result<Place, &'static str> {
+    let Some(rest) = rest.strip_prefix("//") else {
+        return Err("lacks the // before the table");
+    };
+    no_credentials(rest)?;
+    let (table, group) = rest.split_once('/').unwrap_or((rest, ""));
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if !(3..=255).contains(&table.len()) || !table.bytes().all(known) {
+        return Err("names no table: 3 to 255 of letters, digits, - _ and .");
+    }
+    if group.is_empty() || group == "/" {
+        return Err("names no group of rows, as in dynamodb://table/group: it is the partition key of all of them");
+    }
+    Ok(Place::Table { table: table.to_owned(), group: segments(group)?.join("/") })
+}
+
+fn no_credentials(rest: &str) -> Result<(), &'static str> {
+    if rest.contains('@') {
+        return Err("has an @: credentials come from the environment, never from a URL");
+    }
+    Ok(())
+}
+
+/// The names of a path that are there, one below the other.
+fn segments(path: &str) -> Result<Vec<&str>, &'static str> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    if path.len() > 300 {
         return Err("has a prefix of more than 300 bytes");
     }
-    let segments: Vec<_> = prefix.split('/').map(str::to_owned).collect();
-    let plain = |segment: &String| {
+    let segments: Vec<_> = path.split('/').collect();
+    let plain = |segment: &&str| {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         !segment.is_empty() && segment.bytes().all(known) && !segment.ends_with('.')
     };
-    if prefix.is_empty() {
-        return Err("names no prefix, as in s3://bucket/prefix: rows do not lie among other things");
-    }
     if !segments.iter().all(plain) {
         return Err("has a prefix of other than letters, digits, - _ . and single / between them");
     }
-    Ok(Place::Objects { service, bucket: bucket.to_owned(), prefix: segments })
+    Ok(segments)
 }
 
 #[cfg(test)]
@@ -104,6 +134,8 @@ mod tests {
             let expected = Place::Objects { service, bucket: "our-rows".into(), prefix };
             assert_eq!(Place::parse(&format!("{url}://our-rows/a/B_2/")).unwrap(), expected);
         }
+        let expected = Place::Table { table: "Our.rows".into(), group: "a/B_2".into() };
+        assert_eq!(Place::parse("dynamodb://Our.rows/a/B_2/").unwrap(), expected);
     }
 
     #[test]
@@ -128,6 +160,13 @@ mod tests {
             ("s3://bucket/..", "single /"),
             ("gs://bucket/a?x=hunter2", "single /"),
             ("az://container/a b", "single /"),
+            ("dynamodb:table/x", "lacks the //"),
+            ("dynamodb://t/x", "names no table"),
+            ("dynamodb://ta ble/x", "names no table"),
+            ("dynamodb://table", "names no group"),
+            ("dynamodb://table/", "names no group"),
+            ("dynamodb://key:hunter2@table/x", "has an @"),
+            ("dynamodb://table/a//b", "single /"),
         ];
         for (url, why) in bad {
             let reason = Place::parse(url).unwrap_err();

@@ -16,7 +16,9 @@ async fn refusal(url: &str, options: &Options) -> (ErrorKind, String) {
 #[tokio::test]
 async fn the_url_or_the_option_is_named() {
     let good = Options::default();
-    for url in ["", "leases", "redis://host/x", "memory:", "file:here", "s3://b", "az://", "gs://bucket"] {
+    for url in
+        ["", "leases", "redis://host/x", "memory:", "file:here", "s3://b", "az://", "gs://bucket", "dynamodb://table"]
+    {
         let (kind, text) = refusal(url, &good).await;
         assert!(kind == ErrorKind::Config && text.starts_with("leases: url: "), "{url}: {text}");
     }
@@ -39,10 +41,15 @@ async fn the_url_or_the_option_is_named() {
     }
 }
 
-#[cfg(not(any(feature = "s3", feature = "azure", feature = "gcs")))]
+#[cfg(not(any(feature = "s3", feature = "azure", feature = "gcs", feature = "dynamodb")))]
 #[tokio::test]
 async fn a_store_that_is_not_compiled_in_is_named_with_its_feature() {
-    for (url, feature) in [("s3://bucket/x", "`s3`"), ("az://container/x", "`azure`"), ("gs://bucket/x", "`gcs`")] {
+    for (url, feature) in [
+        ("s3://bucket/x", "`s3`"),
+        ("az://container/x", "`azure`"),
+        ("gs://bucket/x", "`gcs`"),
+        ("dynamodb://table/x", "`dynamodb`"),
+    ] {
         let (kind, text) = refusal(url, &Options::default()).await;
         assert!(kind == ErrorKind::Unsupported && text.contains(feature), "{text}");
     }

@@ -12,12 +12,15 @@ async fn refusal(url: &str, options: &Options) -> (ErrorKind, String) {
 }
 
 #[tokio::test]
-async fn a_bucket_that_is_not_there_is_not_found() {
-    for store in Store::both() {
+async fn a_place_that_is_not_there_is_not_found() {
+    for store in Store::all() {
         let (scheme, _) = store.url.split_once("://").unwrap();
-        let (kind, text) = refusal(&format!("{scheme}://nobody-made-this/x"), &store.options(store.server)).await;
+        let options = Options { create: false, ..store.options(store.server) };
+        let (kind, text) = refusal(&format!("{scheme}://nobody-made-this/x"), &options).await;
         assert_eq!(kind, ErrorKind::NotFound, "{text}");
-        assert!(text.contains("no such bucket or container"), "{text}");
+        let told =
+            if store.is_table() { "or by create = true: it does not exist" } else { "no such bucket or container" };
+        assert!(text.contains(told), "{text}");
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) fn open(container: &str, prefix: &[String], options: &Options) -> Res
     let endpoint = builder.get_config_value(&AzureConfigKey::Endpoint);
     // After the environment, which could allow plain connections.
     let store = builder
-        .with_client_options(transport::client(endpoint.as_deref(), options)?)
+        .with_client_options(transport::client(endpoint.as_deref(), options.allow_insecure, options)?)
         .with_retry(transport::retries(options))
         .build()
         .map_err(|_| transport::unusable("az"))?;

@@ -30,6 +30,9 @@ impl Failure {
     pub(crate) fn of(error: &object_store::Error, asked: Asked, place: &str) -> Self {
         use object_store::Error as Client;
 
+        if let Some(own) = own(error) {
+            return Self::Failed(Error::new(own.kind(), own.to_string()));
+        }
         let answer = Answer::read(error);
         let bucket = matches!(answer.code.as_deref(), Some("NoSuchBucket" | "ContainerNotFound"));
         // Azure answers 409 to much that has nothing to do with the condition.
@@ -128,6 +131,12 @@ impl Answer {
         }
         answer
     }
+}
+
+/// Our own error, by which the credentials said that they are not there: nothing was sent.
+fn own(error: &object_store::Error) -> Option<&Error> {
+    let first: &(dyn error::Error + 'static) = error;
+    std::iter::successors(Some(first), |error| error.source()).find_map(|error| error.downcast_ref())
 }
 
 fn between<'a>(text: &'a str, after: &str, length: usize) -> Option<&'a str> {

@@ -20,7 +20,7 @@ pub(crate) fn open(bucket: &str, prefix: &[String], options: &Options) -> Result
     let endpoint = builder.get_config_value(&GoogleConfigKey::BaseUrl);
     // After the environment, which could allow plain connections.
     let store = builder
-        .with_client_options(transport::client(endpoint.as_deref(), options)?)
+        .with_client_options(transport::client(endpoint.as_deref(), options.allow_insecure, options)?)
         .with_retry(transport::retries(options))
         .build()
         .map_err(|_| transport::unusable("gs"))?;

@@ -10,6 +10,8 @@
 
 #[cfg(feature = "azure")]
 pub(crate) mod azure;
+#[cfg(feature = "s3")]
+mod credentials;
 mod error;
 #[cfg(feature = "gcs")]
 pub(crate) mod gcs;

@@ -4,8 +4,8 @@ use strait_core::{Error, ErrorKind, Result};
 use crate::{Options, open::insecure};
 
 /// How to talk to the server that `endpoint` names: every request has a deadline.
-pub(crate) fn client(endpoint: Option<&str>, options: &Options) -> Result<ClientOptions> {
-    let plain = insecure(endpoint, options.allow_insecure)?;
+pub(crate) fn client(endpoint: Option<&str>, allow_insecure: bool, options: &Options) -> Result<ClientOptions> {
+    let plain = insecure(endpoint, allow_insecure)?;
     Ok(ClientOptions::new().with_allow_http(plain).with_timeout(options.timeout).with_connect_timeout(options.timeout))
 }
 

@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
 use strait_kit::Expect;
 
@@ -8,13 +9,16 @@ use super::{Handles, done, fresh};
 /// More than stores list at once: S3 and Google 1,000, Azure 5,000 but fewer by default here.
 const ROWS: usize = 1_050;
 
+/// So large that all rows together are more than the mebibyte that DynamoDB looks at for a page.
+const VALUE: [u8; 1_100] = [b'x'; 1_100];
+
 /// R5: every row is listed that was there all the time, however many pages it takes, and also while others come and go.
 pub async fn more_than_a_page_is_listed(handles: &Handles) {
     let prefix = fresh("pages");
     let put = |number: usize| {
         let (rows, key) = (&handles[number % handles.len()], format!("{prefix}row/{number:05}"));
         async move {
-            let version = done(rows.put(&key, Expect::Absent, "x".into()).await);
+            let version = done(rows.put(&key, Expect::Absent, Bytes::from_static(&VALUE)).await);
             (key, version)
         }
     };
