@@ -138,6 +138,23 @@ impl Default for Config {
     }
 }
 
+impl ConfigError {
+    /// Names the line and what is expected there: the error's own text shows values, which may be keys.
+    fn without_values(text: &str, error: &toml::de::Error) -> Self {
+        let reason = match (error.message().split_once(": "), error.message().rsplit_once(", expected ")) {
+            (Some((kind @ ("invalid type" | "invalid value" | "invalid length"), _)), Some((_, expected))) => {
+                format!("{kind}, expected {expected}")
+            }
+            _ => error.message().to_owned(),
+        };
+        let before = error.span().and_then(|span| text.get(..span.start));
+        Self(match before {
+            Some(before) => format!("line {}: {reason}", before.matches('\n').count() + 1),
+            None => reason,
+        })
+    }
+}
+
 impl Config {
     /// Adds a hub.
     pub fn hub(mut self, settings: HubSettings) -> Self {
@@ -161,8 +178,7 @@ impl Config {
     ///
     /// The text is not TOML, or a field is unknown or of another type. No value is in the error.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
-        // The message alone: the error's own text shows the line, which may hold a key.
-        let file: File = toml::from_str(text).map_err(|error| ConfigError(error.message().to_owned()))?;
+        let file: File = toml::from_str(text).map_err(|error| ConfigError::without_values(text, &error))?;
         let default = Self::default();
         Ok(Self {
             listen: file.listen.unwrap_or(default.listen),
@@ -303,8 +319,16 @@ mod tests {
         {
             assert!(Config::parse(text).is_err(), "{text}");
         }
-        let error = Config::parse("access = { keys = { a = \"secret\", b = 5 } }").unwrap_err();
-        assert!(!error.to_string().contains("secret"), "{error}");
+        for text in [
+            "{ keys = { a = \"secret\", b = 5 } }",
+            "{ keys = \"secret\" }",
+            "{ jwt = \"secret\" }",
+            "\"secret\"",
+            "secret",
+        ] {
+            let error = Config::parse(&format!("\naccess = {text}")).unwrap_err().to_string();
+            assert!(error.starts_with("line 2: ") && !error.contains("secret"), "{error}");
+        }
     }
 
     proptest! {
