@@ -4,7 +4,8 @@ use std::{fs, path::Path};
 
 /// Runs what a target runs, on each of its seeds.
 pub(crate) fn each(target: &str, run: impl Fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().map(|folder| folder.join("fuzz/seeds").join(target));
+    let folder = { above }.find(|folder| folder.is_dir()).unwrap_or_else(|| panic!("{target} has no seeds"));
     let seeds = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
     let mut count = 0;
     for seed in seeds {

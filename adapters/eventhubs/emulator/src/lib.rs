@@ -35,6 +35,9 @@ mod config;
 mod connection;
 mod error;
 mod faults;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hub;
 mod link;
 mod management;

@@ -26,7 +26,7 @@ pub(crate) fn kind(token: &str) -> &'static str {
 }
 
 /// When a JWT expires, in milliseconds since 1970, if it says.
-fn expiry(token: &str) -> Option<i64> {
+pub(crate) fn expiry(token: &str) -> Option<i64> {
     let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?.trim_end_matches('=')).ok()?;
     let claims: serde_json::Value = serde_json::from_slice(&claims).ok()?;
     claims.get("exp")?.as_i64()?.checked_mul(1000)

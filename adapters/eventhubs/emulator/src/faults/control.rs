@@ -26,7 +26,7 @@ const AT_ONCE: usize = 64;
 /// `{"next_sends": {"fault": "release", "count": 3}}`, `{"disrupt": {"detach_senders": {}}}`.
 #[derive(Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
-enum Ask {
+pub(crate) enum Ask {
     Disrupt(Disruption),
     SettleAfter(Span),
     Busy(f64),
@@ -37,7 +37,7 @@ enum Ask {
 }
 
 #[derive(Deserialize)]
-struct Span(#[serde(deserialize_with = "duration")] Duration);
+pub(crate) struct Span(#[serde(deserialize_with = "duration")] Duration);
 
 /// Serves until told to stop.
 pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
@@ -83,13 +83,7 @@ fn act(method: &Method, path: &str, body: &[u8], shared: &Shared) -> Result<Stri
     match (method, &segments[..]) {
         (&Method::GET, ["health"]) => {}
         (&Method::POST, ["faults"]) => {
-            let asked: Ask = serde_json::from_slice(body).map_err(|error| refused(&error))?;
-            if let Ask::Busy(share) = asked
-                && !(0.0..=1.0).contains(&share)
-            {
-                return Err(refused(&"the share of busy requests is 0 to 1"));
-            }
-            ask(asked, shared);
+            ask(parse(body).map_err(|reason| refused(&reason))?, shared);
         }
         (&Method::POST, ["hubs"]) => {
             let table: HubTable = serde_json::from_slice(body).map_err(|error| refused(&error))?;
@@ -112,6 +106,14 @@ fn act(method: &Method, path: &str, body: &[u8], shared: &Shared) -> Result<Stri
         _ => return Err((StatusCode::NOT_FOUND, format!("there is no {method} {path}"))),
     }
     Ok(String::new())
+}
+
+/// Reads the body of a request for a fault.
+pub(crate) fn parse(body: &[u8]) -> Result<Ask, String> {
+    match serde_json::from_slice(body).map_err(|error| error.to_string())? {
+        Ask::Busy(share) if !(0.0..=1.0).contains(&share) => Err("the share of busy requests is 0 to 1".to_owned()),
+        ask => Ok(ask),
+    }
 }
 
 fn ask(ask: Ask, shared: &Shared) {
