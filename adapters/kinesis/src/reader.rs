@@ -152,7 +152,7 @@ impl ShardReader {
         let request = self.stream.client.get_records().set_shard_iterator(self.iterator.clone());
         let request = request.set_stream_arn(self.stream.arn()).limit(i32::try_from(limit).unwrap_or(i32::MAX));
         match request.customize().interceptor(self.clock.clone()).send().await {
-            Ok(reply) => Ok(self.take_in(reply)),
+            Ok(reply) => Ok(self.take_in(reply, limit)),
             Err(error) if error.code() == Some("ExpiredIteratorException") => {
                 self.iterator = None;
                 Ok(Found::Expired)
@@ -161,7 +161,7 @@ impl ShardReader {
         }
     }
 
-    fn take_in(&mut self, reply: GetRecordsOutput) -> Found {
+    fn take_in(&mut self, reply: GetRecordsOutput, limit: usize) -> Found {
         let behind = u64::try_from(reply.millis_behind_latest.unwrap_or(0)).unwrap_or(0);
         let (behind, is_over) = (Duration::from_millis(behind), reply.next_shard_iterator.is_none());
         let records = reply.records;
@@ -190,7 +190,8 @@ impl ShardReader {
             }
             self.expects = false;
         }
-        (self.lag, self.caught_up) = (Some(Lag::Time(behind)), behind.is_zero());
+        // What is behind a full page may have been stored in the same millisecond.
+        (self.lag, self.caught_up) = (Some(Lag::Time(behind)), behind.is_zero() && records.len() < limit);
         let bytes: usize = records.iter().map(|record| record.data.as_ref().len()).sum();
         if let Some(last) = records.last() {
             // Of what grows less is asked for at once, of what shrinks more by and by.

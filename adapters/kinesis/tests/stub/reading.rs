@@ -309,6 +309,24 @@ async fn an_empty_page_that_is_behind_is_not_the_end() {
     assert!(caught_up && lag == Some(Lag::Time(Duration::ZERO)));
 }
 
+/// What was stored in one millisecond is not behind, as the emulator counts.
+#[tokio::test]
+async fn a_full_page_is_not_known_to_be_the_last() {
+    let scene = Scene::new(StreamSettings::default()).await;
+    scene.put(0..1).await;
+    scene.put(1..2).await;
+    scene.stub.plan(|call| (call.operation == "GetRecords").then_some(Fault::Without("MillisBehindLatest")));
+    let mut reader = scene.read(Start::Earliest).await;
+    let mut pages = Vec::new();
+    for _ in 0..3 {
+        let Page::Records { records, caught_up, resume, .. } = reader.next(ALL).await.unwrap() else { panic!() };
+        assert!(caught_up || resume.is_none());
+        pages.push((told(&records).concat(), caught_up));
+    }
+    let last = scene.stub.seen("GetRecords")[1].body["Limit"].as_u64() > Some(1);
+    assert_eq!(pages, [("0".to_owned(), false), ("1".to_owned(), last), (String::new(), true)]);
+}
+
 /// Case 24: the latest record is that by the service's clock. Ours is a minute behind it here.
 #[tokio::test]
 async fn the_latest_record_is_that_by_the_service() {
