@@ -7,9 +7,13 @@ pub mod again;
 pub mod emulators;
 #[cfg(feature = "services")]
 pub mod frozen;
+#[cfg(feature = "services")]
+pub mod kinesis;
 pub mod memory;
 #[cfg(feature = "services")]
 mod mortal;
+#[cfg(feature = "services")]
+mod mortal_log;
 #[cfg(feature = "services")]
 pub mod pubsub;
 #[cfg(feature = "services")]

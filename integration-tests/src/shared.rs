@@ -127,9 +127,9 @@ impl Channel for SharedChannel {
 
 /// The rows as a process sees them that a test may kill.
 #[derive(Debug)]
-struct Mortal {
-    rows: Arc<dyn RowStore>,
-    life: Life,
+pub(crate) struct Mortal {
+    pub(crate) rows: Arc<dyn RowStore>,
+    pub(crate) life: Life,
 }
 
 #[async_trait]

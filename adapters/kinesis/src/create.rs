@@ -23,14 +23,19 @@ pub async fn create_stream(client: &Client, name: &str, shards: usize) -> Result
     let regional = client.regional(None).await?;
     let of = |verb: &str, action| call(format!("kinesis: cannot {verb} {name:?}"), action, &regional.host);
     let count = i32::try_from(shards).unwrap_or(i32::MAX);
-    let made = regional.client.create_stream().stream_name(name).shard_count(count).send().await;
-    if let Err(error) = made
-        && error.code() != Some("ResourceInUseException")
-    {
-        return Err(of("create", "kinesis:CreateStream").failed(&error));
+    let begun = Instant::now();
+    // Tried again while the service cannot answer, or has enough to make.
+    while let Err(error) = regional.client.create_stream().stream_name(name).shard_count(count).send().await {
+        if error.code() == Some("ResourceInUseException") {
+            break;
+        }
+        let error = of("create", "kinesis:CreateStream").failed(&error);
+        if !error.is_transient() || begun.elapsed() >= MAKING {
+            return Err(error);
+        }
+        sleep(LOOK).await;
     }
     let look = of("wait for", "kinesis:DescribeStreamSummary");
-    let begun = Instant::now();
     loop {
         let summary = regional.client.describe_stream_summary().stream_name(name).send().await;
         let status = match summary {

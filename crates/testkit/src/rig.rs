@@ -100,6 +100,10 @@ pub struct Capabilities {
     pub bounded: bool,
     /// Whether the service may deliver a message again for no reason that anybody gave it.
     pub repeats: bool,
+    /// How many partitions a log may have at most.
+    pub partitions: usize,
+    /// How long a request of as many bytes as it may have takes, beyond the slack of all.
+    pub request: Duration,
 }
 
 impl Capabilities {
@@ -118,6 +122,8 @@ impl Capabilities {
             counts: matches!(shape, Shape::Queue),
             bounded: true,
             repeats: false,
+            partitions: usize::MAX,
+            request: Duration::ZERO,
         }
     }
 
@@ -184,6 +190,18 @@ impl Capabilities {
     /// to end and for any pause between attempts that a case does not set itself.
     pub fn watch(&self, long: Duration) -> Duration {
         if self.paused { long } else { long.min(self.lease.mul_f64(1.5).max(Duration::from_secs(3))) }
+    }
+
+    /// Has so many partitions at most, on a log.
+    pub const fn with_partitions_up_to(mut self, partitions: usize) -> Self {
+        self.partitions = partitions;
+        self
+    }
+
+    /// Needs so long for a request of as many bytes as it may have: an emulator may be slow.
+    pub const fn with_slow_requests(mut self, request: Duration) -> Self {
+        self.request = request;
+        self
     }
 
     /// How much longer than its pauses something may take: nothing where calls take no time, else less than a lease.

@@ -64,8 +64,9 @@ pub async fn c86_a_log_holds_its_bytes_once(rig: &dyn Rig) {
     }
     let payload = Bytes::from(vec![7; most - 1000]);
     let message = |number: usize| Message::new(payload.clone()).with_key(key(&format!("k{number}")));
-    stage.send((0..60).map(message)).await;
     let open = stage.open_as(Join::default().holding(held), |settings| settings.buffer_bytes = held).await;
+    sleep(secs(5)).await; // until each partition is owned: what one holds alone is more than its share of all
+    stage.send((0..60).map(message)).await;
     let mut holds = 0;
     for _ in 0..60 {
         let delivery = next(&open).await;

@@ -174,6 +174,9 @@ pub async fn c52_a_share_for_everybody(rig: &dyn Rig) {
 
 /// More partitions than a page of any list holds: all of them are read.
 pub async fn c58_more_than_a_thousand_partitions(rig: &dyn Rig) {
+    if rig.capabilities().partitions < 1100 {
+        return; // it cannot have as many
+    }
     let stage = Stage::with(rig, Needs { partitions: 1100, ..Needs::default() }).await;
     let open = stage.open().await;
     stage.send((0..3300).map(|number| Message::new(number.to_string()))).await;

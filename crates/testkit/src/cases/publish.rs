@@ -126,7 +126,7 @@ pub async fn c19_a_request_goes_when_it_is_full_or_has_lingered(rig: &dyn Rig) {
     let stage = Stage::new(rig).await;
     let faults = Faults::scripted();
     let linger = secs(10);
-    let soon = secs(1) + stage.can.slack();
+    let soon = secs(1) + stage.can.slack() + stage.can.request;
     let (sender, producer) = stage.faulty_sender(&faults, |settings| settings.linger = linger);
     let limits = sender.limits();
 

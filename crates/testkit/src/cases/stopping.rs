@@ -65,7 +65,7 @@ pub async fn c05_a_dropped_send_loses_nothing_that_was_accepted(rig: &dyn Rig) {
     sender.close().await.unwrap();
     let open = stage.open().await;
     let mut seen = Vec::new();
-    while let Ok(delivery) = timeout(secs(5), open.recv()).await {
+    while let Ok(delivery) = timeout(secs(5) + stage.can.slack(), open.recv()).await {
         let delivery = delivery.unwrap().unwrap();
         seen.push(text(delivery.message()));
         delivery.ack();

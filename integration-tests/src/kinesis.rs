@@ -1,0 +1,328 @@
+//! Kinesis under test: a stream of LocalStack, whose groups keep their rows in a folder or in S3.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use strait_config::{Bus, Registry, Secret};
+use strait_core::{Budget, Consumer, Error, ErrorKind, Position, Producer, Result};
+use strait_kinesis::{Access, Client, Envelope, Keys, Kinesis, KinesisLog, KinesisProducer, create_stream};
+use strait_kit::{
+    Log, LogConsumer, LogSettings, Page, Start, Static, compare,
+    coordination::{Coordinator, CoordinatorSettings},
+};
+use strait_leases::{Options, open};
+use strait_memory::Life;
+use strait_runtime::Meter;
+use strait_testkit::{
+    Capabilities, Channel, FaultyLog, FaultyOwnership, Join, Member, Needs, Reported, Reshard, Rig, Shape, Starts,
+};
+use tokio::{
+    sync::{OnceCell, mpsc},
+    time::sleep,
+};
+
+use crate::{
+    again::again,
+    emulators::{LocalStack, fresh},
+    mortal_log::MortalLog,
+    queues::answered,
+    shared::Mortal,
+};
+
+/// So long that a busy machine, or emulator, keeps it.
+const LEASE: Duration = Duration::from_secs(20);
+/// LocalStack takes so long for a request of 10 MiB, beside other tests.
+const REQUEST: Duration = Duration::from_secs(40);
+/// What LocalStack takes. That lists have several pages is shown on the stub.
+const PARTITIONS: usize = 1000;
+/// How often a shard where nothing comes is asked.
+const POLL: Duration = Duration::from_secs(1);
+
+/// The address of LocalStack, which is started if need be.
+pub fn endpoint() -> String {
+    format!("http://{}", LocalStack::get().address())
+}
+
+/// A client of the service at `endpoint`, which takes any key.
+///
+/// # Errors
+///
+/// As [`Client::connect`].
+pub async fn connect(endpoint: &str) -> Result<Client> {
+    let client = Client::connect(&access(endpoint)).await?;
+    ready(&client).await;
+    Ok(client)
+}
+
+fn access(endpoint: &str) -> Access {
+    let mut access = Access::default();
+    access.region = Some("us-east-1".to_owned());
+    access.endpoint = Some(endpoint.to_owned());
+    access.keys = Some(Keys { id: Secret::new("test"), secret: Secret::new("test"), session_token: None });
+    access.timeout = Duration::from_mins(3); // many share one server here, and it takes half a minute for 10 MiB
+    access
+}
+
+/// Waits until it answers: LocalStack starts what keeps its streams at the first call, and fails until that is there.
+async fn ready(client: &Client) {
+    static ONCE: OnceCell<()> = OnceCell::const_new();
+    let ask = || async {
+        for _ in 0..300 {
+            if client.kinesis().list_streams().send().await.is_ok() {
+                return;
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    };
+    ONCE.get_or_init(ask).await;
+}
+
+/// Where the rows of groups are.
+#[derive(Clone, Copy, Debug)]
+pub enum Leases {
+    /// In a folder.
+    Files,
+    /// In a bucket of LocalStack.
+    Objects,
+    /// In a table of LocalStack.
+    Table,
+}
+
+/// A stream.
+#[derive(Clone, Copy, Debug)]
+pub struct KinesisRig(pub Leases);
+
+impl KinesisRig {
+    fn place(self) -> (String, Options) {
+        let (timeout, aws) = (Duration::from_secs(10), access(&endpoint()));
+        let mut options = Options { timeout, aws, ..Options::default() };
+        match self.0 {
+            Leases::Files => {
+                let folder = std::env::temp_dir().join(fresh("strait-kinesis-leases"));
+                (format!("file:{}", folder.display()), options)
+            }
+            Leases::Objects => {
+                static BUCKET: OnceLock<String> = OnceLock::new();
+                let bucket = BUCKET.get_or_init(|| LocalStack::get().bucket());
+                (format!("s3://{bucket}/{}", fresh("kinesis")), options)
+            }
+            Leases::Table => {
+                options.create = true;
+                (format!("dynamodb://strait-kinesis/{}", fresh("kinesis")), options)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Rig for KinesisRig {
+    fn capabilities(&self) -> Capabilities {
+        let can = Capabilities::new(Shape::Log, LEASE).in_order().with_starts(Starts::Times).with_reshards();
+        can.without_bounds().with_partitions_up_to(PARTITIONS).with_slow_requests(REQUEST)
+    }
+
+    async fn channel(&self, needs: Needs) -> Result<Box<dyn Channel>> {
+        let client = connect(&endpoint()).await?;
+        let stream = Stream::create(&client, needs.partitions).await?;
+        let out = connect(&endpoint()).await?;
+        let producer = again(|| KinesisProducer::open(&out, &stream.0, Envelope::Kpl)).await?;
+        let (leases, options) = self.place();
+        Ok(Box::new(KinesisChannel { stream, client, producer, leases, options, settled: Arc::default() }))
+    }
+
+    async fn missing(&self) -> Option<Result<Arc<dyn Consumer>>> {
+        let open = async {
+            let client = connect(&endpoint()).await?;
+            let log = KinesisLog::open(&client, &fresh("missing"), "app", POLL).await?;
+            let ownership = Arc::new(Static::new([]));
+            Ok(Arc::new(LogConsumer::new(log, ownership, LogSettings::default())) as Arc<dyn Consumer>)
+        };
+        Some(open.await)
+    }
+
+    fn configuration(&self) -> String {
+        r#"
+provider = "kinesis"
+[connections.kinesis]
+region = "us-east-1"
+endpoint = "http://127.0.0.1:4566"
+[senders.out]
+[senders.out.on.kinesis]
+stream = "orders"
+[receivers.app]
+dead_letter = "discard"
+[receivers.app.on.kinesis]
+stream = "orders"
+group = "billing"
+leases = "file:/tmp/leases"
+"#
+        .to_owned()
+    }
+
+    fn configure(&self, text: &str) -> Result<()> {
+        Bus::builder(Registry::new().with(Kinesis)).environment(|_| None).text("strait.toml", text).build().map(drop)
+    }
+}
+
+/// A stream, which is deleted once it is dropped: LocalStack becomes slow where there are many.
+#[derive(Debug)]
+pub struct Stream(pub String);
+
+impl Stream {
+    /// Makes one of so many shards.
+    ///
+    /// # Errors
+    ///
+    /// What the service says.
+    pub async fn create(client: &Client, shards: usize) -> Result<Self> {
+        let name = fresh("orders");
+        again(|| create_stream(client, &name, shards)).await?;
+        Ok(Self(name))
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        // What was made last is left to the end of the process, and of LocalStack.
+        let _ = deletions().send(self.0.clone());
+    }
+}
+
+/// Deletes streams by a thread of its own: the runtime of a case ends with it.
+fn deletions() -> &'static mpsc::UnboundedSender<String> {
+    static ONCE: OnceLock<mpsc::UnboundedSender<String>> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        let (sender, mut names) = mpsc::unbounded_channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("it starts");
+            runtime.block_on(async {
+                let Ok(client) = connect(&endpoint()).await else { return };
+                while let Some(name) = names.recv().await {
+                    let _ = client.kinesis().delete_stream().stream_name(name).send().await;
+                }
+            });
+        });
+        sender
+    })
+}
+
+type Settled = Arc<Mutex<HashMap<(&'static str, Arc<str>), Position>>>;
+
+#[derive(Debug)]
+struct KinesisChannel {
+    stream: Stream,
+    client: Client,
+    producer: KinesisProducer,
+    leases: String,
+    options: Options,
+    /// What each group has committed of each shard.
+    settled: Settled,
+}
+
+impl KinesisChannel {
+    async fn log(&self) -> Result<Arc<KinesisLog>> {
+        again(|| KinesisLog::open(&self.client, &self.stream.0, "all", POLL)).await
+    }
+
+    /// How many messages are stored of a shard behind those that a group has settled.
+    async fn unsettled(&self, log: &KinesisLog, shard: &str, settled: Option<&Position>) -> Result<usize> {
+        let mut reader = log.open(shard, &Start::Earliest, 1, 1 << 20).await?;
+        let mut count = 0;
+        loop {
+            match reader.next(Budget::new(1000, 4 << 20)).await? {
+                Page::Records { records, caught_up, .. } => {
+                    for record in records {
+                        let is_settled = match settled {
+                            Some(settled) => compare(&record.position, settled)?.is_le(),
+                            None => false,
+                        };
+                        count += usize::from(!is_settled);
+                    }
+                    if caught_up {
+                        return Ok(count);
+                    }
+                }
+                Page::End { .. } => return Ok(count),
+                other => return Err(Error::new(ErrorKind::Other, format!("{other:?}"))),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Channel for KinesisChannel {
+    fn producer(&self) -> Arc<dyn Producer> {
+        Arc::new(self.producer.another())
+    }
+
+    async fn send_foreign(&self) -> Result<()> {
+        strait_testkit::send_foreign(&*self.producer()).await
+    }
+
+    async fn join(&self, join: Join) -> Result<Member> {
+        let (life, meter) = (Life::default(), Meter::default());
+        let client = connect(&endpoint()).await?;
+        let log = again(|| KinesisLog::open(&client, &self.stream.0, join.group, POLL)).await?;
+        let mut settings = CoordinatorSettings::with_expiry(LEASE)?;
+        settings.start = log.start(&join.start.unwrap_or(Start::Earliest));
+        settings.check()?;
+        let log = MortalLog::new(log, life.clone());
+        let place = format!("{}-{}", self.leases, join.group);
+        let rows = again(|| open(&place, &self.options)).await?;
+        let rows = Arc::new(Mortal { rows, life: life.clone() });
+        let coordinator = Coordinator::start_here(rows, Arc::clone(&log) as _, settings)?;
+        coordinator.opened().await?;
+        let ownership = FaultyOwnership::new(Arc::new(coordinator), join.faults.clone());
+        let (settled, group) = (Arc::clone(&self.settled), join.group);
+        let ownership = Reported::new(ownership, move |progress| {
+            let place = (group, Arc::clone(&progress.partition));
+            settled.lock().expect("nothing panics while holding this").insert(place, progress.position.clone());
+            Box::pin(std::future::ready(()))
+        });
+        let mut settings = LogSettings::default();
+        settings.observer = Arc::new(meter.clone());
+        settings.buffer_bytes = join.buffer_bytes.unwrap_or(settings.buffer_bytes);
+        settings.buffer = join.buffer.unwrap_or(settings.buffer);
+        settings.grace = join.grace.unwrap_or(settings.grace);
+        let consumer = LogConsumer::new(FaultyLog::new(log, join.faults), ownership, settings);
+        Ok(Member::new(Arc::new(consumer), meter, move || life.end()))
+    }
+
+    async fn left(&self, group: &str) -> usize {
+        let settled = self.settled.lock().expect("nothing panics while holding this").clone();
+        let of = |shard: &str| settled.iter().find(|((of, id), _)| *of == group && **id == *shard).map(|(_, at)| at);
+        let log = answered(|| self.log()).await;
+        let mut left = 0;
+        for shard in answered(|| log.partitions()).await {
+            left += answered(|| self.unsettled(&log, &shard.id, of(&shard.id))).await;
+        }
+        left
+    }
+
+    async fn reshard(&self, how: Reshard) -> Result<()> {
+        let log = self.log().await?;
+        let mut open: Vec<_> = log.partitions().await?.into_iter().filter(|partition| !partition.closed).collect();
+        let hashes = |partition: &strait_kit::Partition| partition.hashes.clone().expect("every shard has hashes");
+        open.sort_by_key(|partition| *hashes(partition).start());
+        let failed = || Error::new(ErrorKind::Other, "the stream cannot be resharded");
+        let client = self.client.kinesis();
+        match how {
+            Reshard::Split => {
+                let (start, end) = (*hashes(&open[0]).start(), *hashes(&open[0]).end());
+                let middle = start + (end - start) / 2 + 1;
+                let request = client.split_shard().stream_name(&self.stream.0).shard_to_split(&*open[0].id);
+                request.new_starting_hash_key(middle.to_string()).send().await.map_err(|_| failed())?;
+            }
+            Reshard::Merge => {
+                let request = client.merge_shards().stream_name(&self.stream.0).shard_to_merge(&*open[0].id);
+                request.adjacent_shard_to_merge(&*open[1].id).send().await.map_err(|_| failed())?;
+            }
+        }
+        // Until it is done.
+        create_stream(&self.client, &self.stream.0, 1).await
+    }
+}
