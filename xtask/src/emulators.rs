@@ -75,7 +75,7 @@ pub(crate) fn test(steps: &mut Steps) -> Result<(), String> {
         tests.args(["--test", name]).env("RUST_TEST_THREADS", threads);
         steps.run(&format!("tests against emulators: {name}"), tests.envs(running.iter().flat_map(variables)))?;
     }
-    ["sqs.toml", "pubsub.toml"]
+    ["sqs.toml", "kinesis.toml", "pubsub.toml"]
         .into_iter()
         .try_for_each(|service| orders::killed(steps, service, running.iter().flat_map(variables)))
 }

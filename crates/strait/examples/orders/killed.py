@@ -38,6 +38,8 @@ def run(program, orders, count, service, folder):
     orders, dump, files = some(orders, count, folder / "orders.csv"), folder / "dump", [HERE / "strait.toml", service]
     # Leases so short that the other process can tell that this one is dead, long before all is done.
     os.environ |= {"ORDERS_NAME": f"orders-{uuid.uuid4().hex}", "ORDERS_WAIT": "1s", "ORDERS_LEASE": "10s"}
+    # Where groups keep rows, on a service that has none itself.
+    os.environ["ORDERS_LEASES"] = f"file:{folder / 'leases'}"
     said = queue.Queue()
     processes = []
     try:
