@@ -1,11 +1,11 @@
 use std::time::Duration;
 
-use strait_aws::Access;
+use strait_aws::{Access, Service};
 use strait_config::Fields;
 use strait_kit::Trimmed;
 use strait_leases::Group;
 
-use crate::{Envelope, client::SERVICES, stream::check_name};
+use crate::{Envelope, stream::check_name};
 
 /// How long to wait where nothing comes, by default and at most: an iterator lives for five minutes.
 const POLL: Duration = Duration::from_secs(1);
@@ -13,6 +13,9 @@ const SHORTEST_POLL: Duration = Duration::from_millis(200);
 const LONGEST_POLL: Duration = Duration::from_mins(1);
 /// Most shards of a stream that configuration makes.
 const MOST_SHARDS: usize = 1000;
+
+/// What a connection reaches: its own services, and those that keep leases.
+const SERVICES: [Service; 4] = [Service::Kinesis, Service::Sts, Service::DynamoDb, Service::S3];
 
 /// What AWS and its tools call the fields.
 const ELSEWHERE: [(&str, &str); 8] = [

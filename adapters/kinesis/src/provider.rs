@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use strait_aws::Access;
 use strait_config::{Connection, Fields, Needs, Provider};
 use strait_core::{Consumer, Producer, Result};
 use strait_kit::{LogConsumer, LogSettings};
@@ -13,15 +14,16 @@ use crate::{
 
 /// Amazon Kinesis Data Streams, for configuration: `type = "kinesis"`.
 ///
-/// A connection says how it is reached: `region`; `endpoint` of all services, or `kinesis_endpoint` and `sts_endpoint` (with
+/// A connection says how it is reached: `region`; `endpoint` of all services, or `kinesis_endpoint`,
+/// `dynamodb_endpoint`, `s3_endpoint` and `sts_endpoint` (with
 /// `allow_insecure` for plain http to another machine); `profile`, `assume_role` with `external_id`, or for tests
 /// `access_key_id`, `secret_access_key` and `session_token`; `timeout` of a call, 10 s; and `create`, which makes streams that
-/// are missing, of so many `shards` (1), for tests.
+/// are missing, of so many `shards` (1), and a missing table of leases, for tests.
 ///
 /// A sender names its `stream`, by name or ARN, and may choose an `envelope`: `"kpl"` (the default) or `"plain"`.
 ///
-/// A receiver names its `stream`, its `group`, and where that keeps its `leases`: a URL, such as `s3://bucket/prefix`, reached
-/// as the environment says. It may say after how long a member is dead to the others, `expiry` (10 s); where a new group is to
+/// A receiver names its `stream`, its `group`, and where that keeps its `leases`: a URL, `dynamodb://table/group` or
+/// `s3://bucket/prefix`, reached as the connection says. It may say after how long a member is dead to the others, `expiry` (10 s); where a new group is to
 /// `start`: `"earliest"` (the default), `"latest"` or a time; how often a shard where nothing comes is asked, `poll` (1 s, 200
 /// ms to a minute); and what happens when a record that was not read is no longer stored, `trimmed`: `"fail"` (the default)
 /// reports it, `"skip"` goes on at the oldest record.
@@ -49,7 +51,8 @@ impl Provider for Kinesis {
     async fn connect(&self, mut connection: Fields, receivers: Vec<Fields>) -> Result<Arc<dyn Connection>> {
         let table = ConnectionTable::read(&mut connection);
         connection.finish()?;
-        let open = Open { client: Client::connect(&table.access).await?, create: table.create };
+        let client = Client::connect(&table.access).await?;
+        let open = Open { client, access: table.access, create: table.create };
         for mut fields in receivers {
             let receiver = ReceiverTable::read(&mut fields);
             fields.finish()?;
@@ -62,6 +65,8 @@ impl Provider for Kinesis {
 #[derive(Debug)]
 struct Open {
     client: Client,
+    /// How the store of leases is reached, too.
+    access: Access,
     create: Option<usize>,
 }
 
@@ -89,6 +94,8 @@ impl Connection for Open {
         fields.finish()?;
         let log = KinesisLog::open(&self.client, &stream, &group.name, poll).await?;
         group.start = log.start(&group.start);
+        group.options.aws = self.access.clone();
+        group.options.create = self.create.is_some();
         let member = group.join(&log.source(), Arc::clone(&log) as _).await?;
         let mut settings = LogSettings::default();
         (settings.buffer, settings.buffer_bytes) = (needs.buffer, needs.buffer_bytes);
