@@ -128,8 +128,9 @@ impl ShardReader {
         }
     }
 
-    /// Asks for records. Cancel-safe: what is brought is taken in at once.
-    async fn ask(&mut self) -> Result<Found> {
+    /// Asks for records, for so many bytes at most as far as their sizes are known. Cancel-safe: what is brought is taken in
+    /// at once.
+    async fn ask(&mut self, bytes: usize) -> Result<Found> {
         if self.iterator.is_none() {
             match self.locate().await? {
                 Located::At(iterator) => self.iterator = Some(iterator),
@@ -148,7 +149,7 @@ impl ShardReader {
                 (self.place, self.start) = (Place::Time(now), Some(now));
             }
         }
-        let limit = (self.ahead / self.record_bytes.max(1)).clamp(1, RECORDS);
+        let limit = (self.ahead.min(bytes) / self.record_bytes.max(1)).clamp(1, RECORDS);
         let request = self.stream.client.get_records().set_shard_iterator(self.iterator.clone());
         let request = request.set_stream_arn(self.stream.arn()).limit(i32::try_from(limit).unwrap_or(i32::MAX));
         match request.customize().interceptor(self.clock.clone()).send().await {
@@ -230,7 +231,7 @@ impl Reader for ShardReader {
                 return Ok(Page::End { children: children.clone() });
             }
             self.pace.wait().await;
-            match self.ask().await {
+            match self.ask(budget.bytes).await {
                 Ok(Found::Again) => {}
                 Ok(Found::Records) => {
                     if self.brought.is_empty() && self.end.is_none() {

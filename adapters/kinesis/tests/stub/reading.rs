@@ -387,6 +387,31 @@ async fn what_a_call_brought_is_handed_out_within_each_budget() {
     assert_eq!(scene.stub.seen("GetRecords")[0].body["Limit"], 1);
 }
 
+/// What a call may bring is what there is room for: a reader may have been opened when there was more.
+#[tokio::test]
+async fn a_call_brings_no_more_than_there_is_room_for() {
+    let scene = Scene::new(StreamSettings::default()).await;
+    for number in 0..40 {
+        scene.put(number..number + 1).await;
+    }
+    let mut reader = scene.read(Start::Earliest).await;
+    let mut read = 0;
+    while limit_of(&scene) < 4 {
+        read += next(&mut *reader, ALL).await.len();
+    }
+    while reader.ahead() > 0 {
+        read += next(&mut *reader, ALL).await.len();
+    }
+    assert!(read < 40, "all was read before it was known how large records are");
+    next(&mut *reader, Budget::new(1000, 1)).await;
+    assert_eq!(limit_of(&scene), 1);
+}
+
+/// How many records the last call was to bring; none yet: 0.
+fn limit_of(scene: &Scene) -> u64 {
+    scene.stub.seen("GetRecords").pop().map_or(0, |call| call.body["Limit"].as_u64().unwrap())
+}
+
 /// What others wrote: the record's key is the key, and the id is always the same.
 #[tokio::test]
 async fn records_of_others_are_messages() {
