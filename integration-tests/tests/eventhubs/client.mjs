@@ -162,6 +162,13 @@ const checks = {
     assert.equal(event.body.length, 1_000_000);
   },
 
+  async server_busy() {
+    const client = producer();
+    await assert.rejects(client.sendBatch(texts("1"), { partitionId: "0" }), (error) => /50002/.test(inspect(error)));
+    assert.ok((await client.getPartitionProperties("0")).isEmpty);
+    await client.close();
+  },
+
   async every_type() {
     const properties = {
       text: "ж",

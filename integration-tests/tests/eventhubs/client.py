@@ -206,6 +206,17 @@ def oversize():
     assert sum(len(part) for part in event.body) == 1000_000
 
 
+def server_busy():
+    with producer() as client:
+        try:
+            client.send_batch([EventData("1")], partition_id="0")
+        except EventHubError as error:
+            assert "50002" in str(error), error
+        else:
+            raise AssertionError("a rejected request was taken for sent")
+    assert state("0")["is_empty"]
+
+
 def every_type():
     now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
     expected = {

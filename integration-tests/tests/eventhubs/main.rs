@@ -15,6 +15,9 @@ const TIMEOUT: Duration = Duration::from_mins(2);
 async fn check(python: bool, check: &str) {
     let hub = HubSettings { groups: vec!["billing".into()], ..HubSettings::new("orders", 4) };
     let emulator = Emulator::start(Config::default().hub(hub)).await.unwrap();
+    if check == "server_busy" {
+        emulator.faults().busy(1.0);
+    }
     let installed = strait_emulators::installed(Clients::EventHubs).unwrap();
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/eventhubs");
     let mut command = if python {
@@ -50,4 +53,16 @@ macro_rules! checks {
     };
 }
 
-checks!(properties, keys_and_partitions, positions, latest, epochs, groups, wrong_key, oversize, every_type, in_order);
+checks!(
+    properties,
+    keys_and_partitions,
+    positions,
+    latest,
+    epochs,
+    groups,
+    wrong_key,
+    oversize,
+    server_busy,
+    every_type,
+    in_order
+);
