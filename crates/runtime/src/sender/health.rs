@@ -13,6 +13,8 @@ pub struct SenderHealth {
     pub messages: usize,
     /// How much of the buffer they take.
     pub bytes: usize,
+    /// How much of that is of keys that the provider throttles: see [`SenderSettings::buffer_bytes`](crate::SenderSettings::buffer_bytes).
+    pub throttled_bytes: usize,
     /// Requests under way.
     pub requests: usize,
     /// How many requests in a row had a failure.
@@ -36,6 +38,7 @@ impl SenderHealth {
             state: condition,
             messages: state.messages(),
             bytes: state.bytes(),
+            throttled_bytes: state.throttled.bytes(),
             requests: state.requests,
             failures,
             last_failure,

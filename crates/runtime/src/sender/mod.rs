@@ -79,6 +79,9 @@ impl Sender {
 
     /// Accepts a message once there is room for it; it is sent whether or not its outcome is waited for.
     ///
+    /// Of keys that the provider throttles it waits while they hold half of the buffer, however much of it is free, and keeps
+    /// nobody else waiting: see [`SenderSettings::buffer_bytes`].
+    ///
     /// The order of a key is the order in which calls return. Cancel-safe: a call that is dropped has accepted nothing.
     ///
     /// # Errors
@@ -89,11 +92,27 @@ impl Sender {
         let (plan, cost) = self.plan(&mut message)?;
         let shared = self.shared();
         if let Ok(room) = shared.room.try_acquire_many(cost) {
-            return self.accept(message, plan, room);
+            match self.accept(message, plan, room) {
+                Err(TryEnqueueError::Full(back)) => message = back,
+                Err(TryEnqueueError::Refused(error)) => return Err(error),
+                Ok(pending) => return Ok(pending),
+            }
         }
-        shared.state().check(&message)?; // what will be refused does not wait first
-        let room = shared.room.acquire_many(cost).await.map_err(|_| shared.is_closed())?;
-        self.accept(message, plan, room)
+        loop {
+            let mut eased = std::pin::pin!(shared.eased.notified());
+            eased.as_mut().enable();
+            // What will be refused does not wait first.
+            if shared.state().must_wait(&message, cost as usize)? {
+                eased.await;
+                continue;
+            }
+            let room = shared.room.acquire_many(cost).await.map_err(|_| shared.is_closed())?;
+            match self.accept(message, plan, room) {
+                Err(TryEnqueueError::Full(back)) => message = back,
+                Err(TryEnqueueError::Refused(error)) => return Err(error),
+                Ok(pending) => return Ok(pending),
+            }
+        }
     }
 
     /// Accepts a message if there is room for it now.
@@ -104,7 +123,7 @@ impl Sender {
     pub fn try_enqueue(&self, mut message: Message) -> Result<Pending, TryEnqueueError> {
         let (plan, cost) = self.plan(&mut message).map_err(TryEnqueueError::Refused)?;
         match self.shared().room.try_acquire_many(cost) {
-            Ok(room) => self.accept(message, plan, room).map_err(TryEnqueueError::Refused),
+            Ok(room) => self.accept(message, plan, room),
             Err(TryAcquireError::NoPermits) => Err(TryEnqueueError::Full(message)),
             Err(TryAcquireError::Closed) => Err(TryEnqueueError::Refused(self.shared().is_closed())),
         }
@@ -160,7 +179,7 @@ impl Sender {
         producer.plan(message)
     }
 
-    fn accept(&self, message: Message, plan: Plan, room: SemaphorePermit<'_>) -> Result<Pending> {
+    fn accept(&self, message: Message, plan: Plan, room: SemaphorePermit<'_>) -> Result<Pending, TryEnqueueError> {
         let cost = room.num_permits();
         let (ticket, wake) = self.shared().state().accept(message, plan, cost)?;
         room.forget(); // given back with the outcome
@@ -264,12 +283,12 @@ impl Sender {
 
     /// Sends messages of `key` again, after one was not sent. Idempotent. See [`AfterFailure::Pause`].
     pub fn resume(&self, key: &Key) {
-        self.shared().state().paused.resume(key);
+        self.shared().state().resume(key);
     }
 
     /// Sends messages of every key again. Idempotent. See [`AfterFailure::Pause`].
     pub fn resume_all(&self) {
-        self.shared().state().paused.resume_all();
+        self.shared().state().resume_all();
     }
 
     /// The keys that are paused, in no order: 10,000 at most. Keys are content, and do not belong in logs. See

@@ -6,7 +6,7 @@ use strait_core::{Error, Message};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum TryEnqueueError {
-    /// There is no room now. The message is given back.
+    /// There is no room now, or its key is throttled and such keys hold half of the buffer. The message is given back.
     Full(Message),
     /// It cannot be sent.
     Refused(Error),

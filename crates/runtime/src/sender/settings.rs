@@ -13,6 +13,11 @@ pub struct SenderSettings {
     pub name: Arc<str>,
     /// Most bytes accepted and without an outcome; each message counts 128 more than it has. A message that is larger
     /// than all of it is accepted while nothing else is held. Default: 16 MiB.
+    ///
+    /// A key whose message was [`Throttled`](strait_core::ErrorKind::Throttled) waits to be sent again, and is throttled until
+    /// all that it holds has an outcome, or a message of it is sent and throttled keys hold less than a quarter of the
+    /// buffer. Nothing more of such keys is accepted once they hold half of it: a partition whose quota is used up leaves
+    /// the other half to the others.
     pub buffer_bytes: usize,
     /// How long a message may wait for others to share its request. Default: none; while requests are under way,
     /// batches form by themselves.

@@ -30,6 +30,8 @@ pub(super) struct Shared {
     pub(super) work: Notify,
     /// A flush may be over.
     pub(super) flushed: Notify,
+    /// A message of a throttled key may find room.
+    pub(super) eased: Notify,
     pub(super) ended: watch::Sender<Option<Result<()>>>,
     /// Whether it was said that headers are left out.
     has_left_out: AtomicBool,
@@ -45,6 +47,7 @@ impl Shared {
             state: Mutex::new(State::new(settings, limits)),
             work: Notify::new(),
             flushed: Notify::new(),
+            eased: Notify::new(),
             ended: watch::Sender::new(None),
             has_left_out: AtomicBool::new(false),
         }
@@ -70,6 +73,9 @@ impl Shared {
         }
         if news.flushed {
             self.flushed.notify_waiters();
+        }
+        if news.eased {
+            self.eased.notify_waiters();
         }
         for waker in news.wakers {
             waker.wake();
@@ -101,6 +107,7 @@ impl Shared {
     pub(super) fn close(&self) {
         self.state().closed = true;
         self.room.close();
+        self.eased.notify_waiters();
         self.work.notify_one();
     }
 

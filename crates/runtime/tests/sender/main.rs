@@ -13,4 +13,5 @@ mod outcomes;
 mod provider;
 mod retrying;
 mod stopping;
+mod throttled;
 mod watching;

@@ -5,6 +5,7 @@ mod outcomes;
 mod paused;
 mod ready;
 mod routes;
+mod throttled;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,11 +17,12 @@ use strait_core::{Error, ErrorKind, Key, Limits, Message, Plan, Result, planted}
 use strait_lanes::Lanes;
 use tokio::time::Instant;
 
-use super::{AfterFailure, Outcome, SenderSettings, ids::Ids, ticket::Tickets};
+use super::{AfterFailure, Outcome, SenderSettings, TryEnqueueError, ids::Ids, ticket::Tickets};
 use flushes::Flushes;
 use paused::Paused;
 pub(super) use ready::Request;
 use routes::Routes;
+use throttled::Throttled;
 
 /// What every message counts beyond its bytes, so that empty ones are bounded too.
 const OVERHEAD: usize = 128;
@@ -45,6 +47,9 @@ pub(super) struct State {
     pub(super) tickets: Tickets,
     ids: Ids,
     pub(super) paused: Paused,
+    pub(super) throttled: Throttled,
+    /// Whether a key is paused or throttled, or an outcome was told early. Otherwise messages need no look at any of these.
+    has_exceptions: bool,
     bytes: usize,
     /// How many of the lanes' entries are [`Stage::Told`].
     told: usize,
@@ -111,6 +116,8 @@ pub(super) struct News {
     pub(super) freed: usize,
     /// Whether a flush may be over.
     pub(super) flushed: bool,
+    /// Whether a message of a throttled key may find room.
+    pub(super) eased: bool,
     /// How a request failed.
     pub(super) failed: Option<ErrorKind>,
 }
@@ -130,6 +137,7 @@ impl State {
     pub(super) fn new(settings: SenderSettings, limits: Limits) -> Self {
         let now = Instant::now();
         let deadline = now + settings.deadline;
+        let throttled = Throttled::new(settings.buffer_bytes);
         Self {
             deadline,
             expires: deadline,
@@ -144,6 +152,8 @@ impl State {
             tickets: Tickets::default(),
             ids: Ids::default(),
             paused: Paused::default(),
+            throttled,
+            has_exceptions: false,
             bytes: 0,
             told: 0,
             flushes: Flushes::default(),
@@ -175,9 +185,51 @@ impl State {
         }
     }
 
+    /// Whether a message has to wait although there is room: its key is throttled.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub(super) fn must_wait(&mut self, message: &Message, bytes: usize) -> Result<bool> {
+        self.check(message)?;
+        Ok(message.key.as_ref().is_some_and(|key| !self.throttled.has_room(key, bytes)))
+    }
+
+    pub(super) fn resume(&mut self, key: &Key) {
+        self.paused.resume(key);
+        self.note_exceptions();
+    }
+
+    pub(super) fn resume_all(&mut self) {
+        self.paused.resume_all();
+        self.note_exceptions();
+    }
+
+    fn note_exceptions(&mut self) {
+        self.has_exceptions = !self.paused.is_empty() || !self.throttled.is_empty() || self.told > 0;
+    }
+
     /// Accepts a message for which there is room. Returns its ticket, and whether to wake the driver.
-    pub(super) fn accept(&mut self, mut message: Message, plan: Plan, bytes: usize) -> Result<(usize, bool)> {
-        self.check(&message)?;
+    ///
+    /// # Errors
+    ///
+    /// [`TryEnqueueError::Full`] if its key is throttled, and there is no room for that.
+    pub(super) fn accept(
+        &mut self,
+        mut message: Message,
+        plan: Plan,
+        bytes: usize,
+    ) -> Result<(usize, bool), TryEnqueueError> {
+        if self.closed || self.has_exceptions {
+            match self.must_wait(&message, bytes) {
+                Ok(false) => {}
+                Ok(true) => return Err(TryEnqueueError::Full(message)),
+                Err(error) => return Err(TryEnqueueError::Refused(error)),
+            }
+            if let Some(key) = &message.key {
+                self.throttled.accept(key, bytes);
+            }
+        }
         if self.idle {
             self.look_at_the_clock();
         }

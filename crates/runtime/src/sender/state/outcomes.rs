@@ -48,7 +48,7 @@ impl State {
             if is_head && run.has_begun() {
                 self.end_run(&mem::take(&mut run), news);
             }
-            let told = self.told > 0 && self.lanes.get(place).is_some_and(|entry| entry.stage == Stage::Told);
+            let told = self.has_exceptions && self.is_told(place, outcome.is_ok(), news);
             match outcome {
                 outcome if told => {
                     failed = outcome.err().map(|error| error.kind()).or(failed);
@@ -106,12 +106,45 @@ impl State {
         let again = if skipped { None } else { self.retry_at(place, &error, luck) };
         if again.is_some() {
             (run.head, run.again) = (Some(place), again);
+            if error.kind() == ErrorKind::Throttled {
+                self.throttle(place);
+            }
             return;
         }
         let error = if skipped { self.skipped() } else { error };
         run.broken |= self.break_key(place);
         let next = self.fail(place, error, news);
         run.advance(next);
+    }
+
+    /// Whether the outcome of a message was told before its request ended. If not, and it was sent, less is throttled.
+    #[cold]
+    fn is_told(&mut self, place: u32, was_sent: bool, news: &mut News) -> bool {
+        let told = self.lanes.get(place).is_some_and(|entry| entry.stage == Stage::Told);
+        if was_sent && !told {
+            self.leave_throttled(place, true, news);
+        }
+        told
+    }
+
+    /// The first message of a lane was throttled: all of the lane waits.
+    fn throttle(&mut self, head: u32) {
+        let Some(key) = self.lanes.key(head).filter(|key| !self.throttled.holds(key)) else { return };
+        let places = std::iter::successors(Some(head), |place| self.lanes.next(*place));
+        let bytes = places.filter_map(|place| self.lanes.get(place)).map(|entry| entry.bytes).sum();
+        self.throttled.begin(key.clone(), bytes);
+        self.note_exceptions();
+    }
+
+    /// A message is about to leave. If its key is throttled, less of it is.
+    fn leave_throttled(&mut self, place: u32, was_sent: bool, news: &mut News) {
+        if self.throttled.is_empty() {
+            return;
+        }
+        if let (Some(key), Some(entry)) = (self.lanes.key(place), self.lanes.get(place)) {
+            news.eased |= self.throttled.leave(key, entry.bytes, was_sent);
+            self.note_exceptions();
+        }
     }
 
     /// When to send a message again, if that helps and there is time for it.
@@ -154,12 +187,14 @@ impl State {
         let Some(key) = self.lanes.key(place) else { return false };
         if self.settings.after_failure == AfterFailure::Pause && !planted!("failed-key-not-paused") {
             self.paused.add(key.clone());
+            self.note_exceptions();
         }
         true
     }
 
     /// Ends a message that was not sent, or may have been. Returns what is first in its lane now.
     fn fail(&mut self, place: u32, error: Error, news: &mut News) -> Option<u32> {
+        self.leave_throttled(place, false, news);
         let entry = self.lanes.get_mut(place).expect("fails once");
         news.gone.extend(entry.message.take());
         let ambiguous = entry.ambiguous;
@@ -177,8 +212,10 @@ impl State {
 
     /// Gives up the place of a message whose outcome was told. Returns what is first in its lane now.
     fn forget_told(&mut self, place: u32, news: &mut News) -> Option<u32> {
+        self.leave_throttled(place, false, news);
         let bytes = self.lanes.get(place).expect("forgotten once").bytes;
         self.told -= 1;
+        self.note_exceptions();
         self.leave(place, bytes, news)
     }
 
@@ -235,6 +272,7 @@ impl State {
             let (ticket, generation) = (entry.ticket, entry.generation);
             self.tell(ticket, generation, Outcome::Unknown(lost.clone()), news);
             self.told += 1;
+            self.note_exceptions();
             self.break_key(place);
             let skipped = self.skipped();
             let mut next = self.lanes.next(place);

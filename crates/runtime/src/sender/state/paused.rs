@@ -33,11 +33,15 @@ impl Paused {
         }
     }
 
-    pub(in crate::sender) fn resume(&mut self, key: &Key) {
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty() && !self.all
+    }
+
+    pub(super) fn resume(&mut self, key: &Key) {
         self.keys.remove(key);
     }
 
-    pub(in crate::sender) fn resume_all(&mut self) {
+    pub(super) fn resume_all(&mut self) {
         *self = Self::default();
     }
 
