@@ -15,6 +15,10 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 /// a mebibyte of the longest keys.
 const WARM: usize = 1024;
 
+/// How many places and lanes an empty table may keep: with fewer it comes and goes as it is, since those who are as fast as
+/// what they get are empty all the time.
+const KEPT: usize = 4 * WARM;
+
 /// A number of things, each without a key or in the lane of one.
 ///
 /// The name of a place is used again after [`remove`](Self::remove), so a stale one names something else.
@@ -220,9 +224,11 @@ impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
         (0..).zip(&self.places).filter_map(|(id, place)| Some((id, place.value.as_ref()?)))
     }
 
-    /// Gives back the memory that more things in hand than now have left behind, with the lanes that are empty.
+    /// Gives back the memory that many things in hand have left behind, with all lanes, once there are none. A few thousand
+    /// leave it as it is.
+    #[inline]
     pub fn shrink(&mut self) {
-        if self.is_empty() {
+        if self.is_empty() && self.places.len().max(self.known.len()) > KEPT {
             *self = Self { hasher: self.hasher.clone(), ..Self::default() };
         }
     }

@@ -62,16 +62,33 @@ proptest! {
     }
 }
 
-#[test]
-fn memory_is_given_back_once_all_have_left() {
-    let mut lanes = Lanes::default();
-    let ids: Vec<_> = (0..1000).map(|key| lanes.push(Some(&key), ()).0).collect();
+/// Pushes so many, each with a key of its own, removes all of them, and gives memory back.
+fn come_and_go(lanes: &mut Lanes<Arc<u32>, ()>, count: u32) {
+    let ids: Vec<_> = (0..count).map(|key| lanes.push(Some(&Arc::new(key)), ()).0).collect();
     for id in ids {
         lanes.remove(id);
     }
     lanes.shrink();
     assert!(lanes.is_empty() && lanes.get(0).is_none());
-    assert_eq!(lanes.push(Some(&7), ()), (0, true));
+}
+
+#[test]
+fn memory_is_given_back_once_all_of_many_have_left() {
+    let mut lanes = Lanes::default();
+    come_and_go(&mut lanes, 5000);
+    assert_eq!(lanes.push(Some(&Arc::new(7)), ()), (0, true), "it is as new");
+}
+
+#[test]
+fn a_table_that_is_empty_now_and_then_keeps_its_lanes() {
+    let mut lanes = Lanes::default();
+    let key = Arc::new(1000);
+    let (id, _) = lanes.push(Some(&key), ());
+    lanes.remove(id);
+    come_and_go(&mut lanes, 1000);
+    assert_eq!(Arc::strong_count(&key), 2, "its lane was forgotten");
+    come_and_go(&mut lanes, 5000);
+    assert_eq!(Arc::strong_count(&key), 1, "its lane is kept for ever");
 }
 
 #[test]
