@@ -134,6 +134,7 @@ impl Sender {
     }
 
     /// Checks a message, and says how much of the buffer it takes.
+    #[inline]
     fn plan(&self, message: &mut Message) -> Result<(Plan, u32)> {
         let Open { shared, limits, .. } = &*self.handle;
         let plan = self.fit(message)?;
@@ -147,6 +148,7 @@ impl Sender {
     }
 
     /// Says how a message is sent. Of one that is sent on, leaves out the headers that the provider cannot carry.
+    #[inline]
     pub(crate) fn fit(&self, message: &mut Message) -> Result<Plan> {
         self.check(message).or_else(|refusal| self.fit_refused(message, refusal))
     }
@@ -162,21 +164,32 @@ impl Sender {
         Ok(plan)
     }
 
+    #[inline]
     fn check(&self, message: &Message) -> Result<Plan> {
-        let Open { shared, producer, .. } = &*self.handle;
         if message.is_received() {
-            let text = "message: was received; send what its forward() or redrive() makes of it";
-            return Err(shared.error(ErrorKind::Invalid, text));
+            return Err(self.was_received());
         }
-        if let Some((name, _)) =
-            message.headers.iter().find(|(name, _)| name.starts_with(reserved::PREFIX) && !reserved::is_ours(name))
-            && !planted!("reserved-header-accepted")
-        {
-            return Err(
-                shared.error(ErrorKind::Invalid, format_args!("headers: {name:?} begins with a reserved prefix"))
-            );
+        if !message.headers.is_empty() {
+            self.check_headers(message)?;
         }
-        producer.plan(message)
+        self.handle.producer.plan(message)
+    }
+
+    #[cold]
+    fn was_received(&self) -> Error {
+        let text = "message: was received; send what its forward() or redrive() makes of it";
+        self.shared().error(ErrorKind::Invalid, text)
+    }
+
+    fn check_headers(&self, message: &Message) -> Result<()> {
+        let is_foreign = |name: &str| name.starts_with(reserved::PREFIX) && !reserved::is_ours(name);
+        match message.headers.iter().find(|(name, _)| is_foreign(name)) {
+            Some((name, _)) if !planted!("reserved-header-accepted") => {
+                let text = format_args!("headers: {name:?} begins with a reserved prefix");
+                Err(self.shared().error(ErrorKind::Invalid, text))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn accept(&self, message: Message, plan: Plan, room: SemaphorePermit<'_>) -> Result<Pending, TryEnqueueError> {
