@@ -4,11 +4,20 @@ use strait_config::{Bus, Registry};
 use strait_core::{ErrorKind, Message};
 use strait_kinesis::Kinesis;
 use strait_testkit::kinesis::{StreamSettings, Stub};
+use tokio::{
+    io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
+    net::TcpListener,
+};
 
 const FIRST: &str = "shardId-000000000000";
 
-/// What is configured against the stub, with rows of this name.
+/// What is configured against the stub, with rows of this name in memory.
 fn bus(stub: &Stub, rows: &str, more: &str) -> Bus {
+    configured(stub, &format!("memory:{rows}"), "", more)
+}
+
+/// The same with leases by their URL, and more of the connection and of the receiver.
+fn configured(stub: &Stub, leases: &str, connection: &str, receiver: &str) -> Bus {
     let text = format!(
         r#"
 provider = "kinesis"
@@ -18,6 +27,7 @@ endpoint = "{}"
 access_key_id = "AKIA"
 secret_access_key = "hunter2"
 timeout = "60s"
+{connection}
 [senders.orders.on.kinesis]
 stream = "orders"
 [receivers.billing]
@@ -26,9 +36,9 @@ dead_letter = "discard"
 [receivers.billing.on.kinesis]
 stream = "orders"
 group = "billing"
-leases = "memory:{rows}"
+leases = "{leases}"
 poll = "200ms"
-{more}
+{receiver}
 "#,
         stub.url()
     );
@@ -113,4 +123,32 @@ async fn a_group_may_start_at_the_latest_record() {
     drop(receiver);
     receive(&bus, 8..16).await;
     bus.close().await.unwrap();
+}
+
+/// A service that refuses a request, and returns its head in lower case.
+async fn refuse(service: &TcpListener) -> String {
+    let (stream, _) = service.accept().await.unwrap();
+    let (mut stream, mut head) = (BufReader::new(stream), String::new());
+    while !head.ends_with("\r\n\r\n") {
+        stream.read_line(&mut head).await.unwrap();
+    }
+    let answer = "HTTP/1.1 403 Forbidden\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    stream.write_all(answer.as_bytes()).await.unwrap();
+    head.to_lowercase()
+}
+
+#[tokio::test]
+async fn leases_on_aws_are_reached_as_the_connection_is() {
+    let stub = Stub::start().await;
+    stub.create("orders", StreamSettings::default());
+    for (leases, field) in [("dynamodb://table/x", "dynamodb_endpoint"), ("s3://bucket/x", "s3_endpoint")] {
+        let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = format!("{field} = \"http://{}\"", service.local_addr().unwrap());
+        let bus = configured(&stub, leases, &endpoint, "");
+        let (opened, head) = tokio::join!(bus.receiver("billing"), refuse(&service));
+        let error = opened.map(drop).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
+        bus.close().await.unwrap();
+        assert!(head.contains("credential=akia/") && head.contains("/us-east-1/"), "{leases}: {head}");
+    }
 }
