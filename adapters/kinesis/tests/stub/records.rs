@@ -55,11 +55,12 @@ async fn messages_share_a_record_by_key() {
 #[tokio::test]
 async fn records_without_a_key_are_spread_evenly() {
     let (stub, producer) = orders(StreamSettings::default().with_shards(4), Envelope::Kpl).await;
-    for number in 0..40 {
+    for number in 0..100 {
         producer.send(&[message("", number, "x")]).await.remove(0).unwrap();
     }
     let counts: Vec<_> = stub.stored("orders").into_iter().map(|(_, records)| records.len()).collect();
-    assert!(counts.iter().all(|count| (9..=11).contains(count)), "{counts:?}");
+    // Steps by the golden ratio keep each shard within two of its share, wherever they begin.
+    assert!(counts.iter().all(|count| (23..=27).contains(count)), "{counts:?}");
 }
 
 /// To the byte: what `plan` accepts is stored, and one byte more is refused before anything is sent.

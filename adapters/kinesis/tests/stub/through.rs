@@ -1,5 +1,7 @@
 //! All of it, from configuration: a group that shares the shards of a stream, which is split and merged.
 
+use std::time::Duration;
+
 use strait_config::{Bus, Registry};
 use strait_core::{ErrorKind, Message};
 use strait_kinesis::Kinesis;
@@ -7,6 +9,7 @@ use strait_testkit::kinesis::{StreamSettings, Stub};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader},
     net::TcpListener,
+    time::timeout,
 };
 
 const FIRST: &str = "shardId-000000000000";
@@ -145,7 +148,9 @@ async fn leases_on_aws_are_reached_as_the_connection_is() {
         let service = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("{field} = \"http://{}\"", service.local_addr().unwrap());
         let bus = configured(&stub, leases, &endpoint, "");
-        let (opened, head) = tokio::join!(bus.receiver("billing"), refuse(&service));
+        let asked = timeout(Duration::from_secs(30), refuse(&service));
+        let (opened, head) = tokio::join!(bus.receiver("billing"), asked);
+        let head = head.expect("the store was not asked there");
         let error = opened.map(drop).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Denied, "{error}");
         bus.close().await.unwrap();
