@@ -1,4 +1,7 @@
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use async_trait::async_trait;
 use futures_util::future::BoxFuture;
@@ -8,20 +11,38 @@ use strait_kit::{Became, Change, Ownership, Progress, Renew, Start, Suspect};
 /// Hears what is committed.
 type Report = Box<dyn Fn(&Progress) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// An [`Ownership`] that reports what it has committed, to a log that forgets what all groups have settled.
+/// An [`Ownership`] that reports what it has committed, to a log that forgets what all groups have settled. A commit whose
+/// answer was lost is reported by whoever owns the partition next: its process may have been killed before it heard.
 pub struct Reported {
     inner: Arc<dyn Ownership>,
     report: Report,
+    /// A change that is reported before it is handed out.
+    change: Mutex<Option<Change>>,
 }
 
 impl Reported {
-    /// Owns what `inner` does, and awaits `report` for each commit that is confirmed.
+    /// Owns what `inner` does, and awaits `report` for each commit that is confirmed, and for where partitions go on.
     pub fn new(
         inner: Arc<dyn Ownership>,
         report: impl Fn(&Progress) -> BoxFuture<'static, ()> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { inner, report: Box::new(report) })
+        Arc::new(Self { inner, report: Box::new(report), change: Mutex::default() })
     }
+
+    fn change(&self) -> MutexGuard<'_, Option<Change>> {
+        self.change.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is committed of a partition that is gained.
+fn committed(change: &Change) -> Option<Progress> {
+    let Change::Gained { partition, epoch, start, settled, .. } = change else { return None };
+    let position = match (settled, start) {
+        (Some(settled), _) => settled.clone(),
+        (None, Start::After(position)) => position.clone(),
+        _ => return None,
+    };
+    Some(Progress { partition: Arc::clone(partition), epoch: *epoch, position })
 }
 
 impl fmt::Debug for Reported {
@@ -33,7 +54,16 @@ impl fmt::Debug for Reported {
 #[async_trait]
 impl Ownership for Reported {
     async fn next(&self) -> Result<Option<Change>> {
-        self.inner.next().await
+        if self.change().is_none() {
+            let change = self.inner.next().await?;
+            *self.change() = change;
+        }
+        // Cancelled here, it is reported again.
+        let progress = self.change().as_ref().and_then(committed);
+        if let Some(progress) = progress {
+            (self.report)(&progress).await;
+        }
+        Ok(self.change().take())
     }
 
     async fn commit(&self, progress: &Progress) -> Result<()> {
