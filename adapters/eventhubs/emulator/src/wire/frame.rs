@@ -45,14 +45,16 @@ pub(crate) enum Performative {
     Attach(Box<Attach>),
 }
 
-/// Passes on a frame from a peer: a transfer with its payload in a data section.
+/// Passes on a frame from a peer: a transfer with its payload in a data section. What is no value is refused: the AMQP
+/// library adds sizes without a look at whether they can be.
 pub(crate) fn inward(frame: &[u8], out: &mut BytesMut) -> Result<Option<Performative>, Malformed> {
+    let length = first_value(frame)?;
     let Some((code, body)) = performative(frame) else {
         out.put_slice(frame);
         return Ok(None);
     };
     if code == TRANSFER {
-        let payload = body + measure(&frame[body..])?;
+        let payload = body + length;
         let data = frame.len() - payload;
         out.put_u32(u32::try_from(frame.len() + ENVELOPE).map_err(|_| Malformed)?);
         out.put_slice(&frame[4..payload]);
@@ -82,7 +84,7 @@ pub(crate) fn inward(frame: &[u8], out: &mut BytesMut) -> Result<Option<Performa
 /// Passes on a frame of the library: a transfer without the section around its payload, and without the room for sections
 /// in what peers are told of sizes.
 pub(crate) fn outward(frame: &[u8], largest_message: u64, out: &mut BytesMut) {
-    let Some((code, body)) = performative(frame) else {
+    let Some((code, body)) = performative(frame).filter(|_| first_value(frame).is_ok()) else {
         out.put_slice(frame);
         return;
     };
@@ -119,6 +121,20 @@ pub(crate) fn outward(frame: &[u8], largest_message: u64, out: &mut BytesMut) {
 /// a peer may insist on.
 pub(crate) fn slack(largest_message: u64) -> u64 {
     (largest_message / 256).saturating_mul(ENVELOPE as u64) + 4096
+}
+
+/// The length of the value that a frame's body begins with, of AMQP and of SASL; none for one without a body, and for a
+/// protocol header.
+fn first_value(frame: &[u8]) -> Result<usize, Malformed> {
+    match frame {
+        [b'A', b'M', b'Q', b'P', ..] => Ok(0),
+        [_, _, _, _, offset, ..] => match frame.get(usize::from(*offset) * 4..) {
+            Some([]) => Ok(0),
+            Some(body) => measure(body),
+            None => Err(Malformed),
+        },
+        _ => Err(Malformed),
+    }
 }
 
 /// The code of an AMQP frame's performative, and where that begins.
@@ -171,6 +187,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    /// Found by fuzzing: sizes that the AMQP library overflowed by.
+    #[test]
+    fn a_size_beyond_the_frame_is_refused_before_it_is_decoded() {
+        for kind in [0, 1] {
+            let header = [0, 0, 0, 63, 2, kind, 0, 0, 0, 0x80, 0, 0, 0, 0, 0, 0, 0, OPEN, 0xd0, 0, 0];
+            let frame = [&header[..], &[0xff; 42]].concat();
+            let mut out = BytesMut::new();
+            assert_eq!(inward(&frame, &mut out).err(), Some(Malformed));
+            outward(&frame, 1 << 20, &mut out);
+        }
+    }
 
     fn frame(performative: &impl serde::Serialize, payload: &[u8]) -> Vec<u8> {
         let body = serde_amqp::to_vec(performative).unwrap();
