@@ -1,8 +1,8 @@
 //! How many events the emulator serves, in a process of its own: `cargo bench -p strait-eventhubs-emulator`.
 //!
-//! `cargo bench -p strait-eventhubs-emulator -- EVENTS BYTES BATCH` sends that many events of that size in batches, 8 of which
-//! are in flight per partition, and receives them. Wall times depend on what else the machine does; the processor time of the
-//! emulator, the kernel's work for it included, does not.
+//! `cargo bench -p strait-eventhubs-emulator -- EVENTS BYTES BATCH` sends EVENTS events of BYTES bytes in batches of BATCH
+//! events, with 8 batches in flight per partition, and then receives them. Wall times depend on what else the machine does; the
+//! processor time of the emulator, the kernel's work for it included, does not.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 #![allow(clippy::print_stdout, reason = "its result")]

@@ -57,7 +57,7 @@ pub struct Tls {
 pub struct Access {
     /// Shared access keys by their names. By default [`DEFAULT_KEY`].
     pub keys: BTreeMap<String, String>,
-    /// Accepts any JWT that has not expired, whoever signed it. On by default.
+    /// Accepts any JWT that has not expired; its signature is not verified. On by default.
     pub jwt: bool,
     /// Lets clients in without a token. Off by default.
     pub open: bool,

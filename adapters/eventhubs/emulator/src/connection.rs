@@ -28,6 +28,7 @@ use crate::{
     claims::Claims,
     error,
     faults::Disruption,
+    hub::LEAVING,
     link::Answer,
     open::Counted,
     record::Recorder,
@@ -43,8 +44,6 @@ use crate::{
 const PIPE: usize = 256 << 10;
 /// How long a peer may take to answer a Close.
 const CLOSE: Duration = Duration::from_secs(2);
-/// How long a link waits for one that is about to end.
-const LEAVING: Duration = Duration::from_millis(200);
 /// How many sessions a connection may have, and how many links a session.
 const SESSIONS: u16 = 255;
 const LINKS: u32 = 255;
@@ -110,7 +109,7 @@ pub(crate) async fn serve(
             tracing::debug!(connection = number, %reason, "a connection broke off");
         },
         () = connection.amqp(library, stop) => {
-            // What the library has said last is on its way still.
+            // The last frames of the library are still in flight.
             let _ = timeout(CLOSE, pump).await;
         }
         () = connection.broken.cancelled() => {}

@@ -56,7 +56,7 @@ pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Canc
                     });
                     let mut http = http1::Builder::new();
                     http.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(10)).keep_alive(false);
-                    // Whoever leaves early has no answer.
+                    // A client that disconnects early gets no answer.
                     let _ = http.serve_connection(TokioIo::new(socket), service).await;
                 });
             }

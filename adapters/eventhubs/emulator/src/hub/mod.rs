@@ -24,7 +24,7 @@ pub use self::{
 pub(crate) use self::{
     partition::{Invalid, Partition},
     position::Position,
-    readers::{Refused, Registration},
+    readers::{LEAVING, Refused, Registration},
 };
 use crate::{clock::Clock, config::Quota};
 

@@ -11,11 +11,11 @@ use tokio::{
 
 /// How many readers without an epoch a partition may have in a consumer group.
 const MOST: usize = 5;
-/// How long a reader waits for another to leave before it is refused.
+/// How long a link waits for another to leave before it is refused.
 ///
-/// The AMQP library confirms a Detach before the link's own task learns of it. A client that detaches one reader and
-/// attaches the next must not find the first one still registered.
-const LEAVING: Duration = Duration::from_millis(200);
+/// The AMQP library confirms a Detach before the link's own task learns of it. A client that detaches one link and
+/// attaches the next must not find the first one still there.
+pub(crate) const LEAVING: Duration = Duration::from_millis(200);
 
 /// The readers of a partition, by consumer group.
 #[derive(Debug, Default)]

@@ -157,7 +157,7 @@ fn integer(value: &Value) -> Option<i64> {
     }
 }
 
-/// A whole message: the section that the library puts it into is taken off again on its way out.
+/// A whole encoded message. The library encodes it into a value section, which `wire::frame::outward` removes.
 struct Stored(Bytes);
 
 impl Serialize for Stored {

@@ -84,7 +84,7 @@ pub(crate) fn inward(frame: &[u8], out: &mut BytesMut) -> Result<Option<Performa
 /// Passes on a frame of the library: a transfer without the section around its payload, and without the room for sections
 /// in what peers are told of sizes.
 pub(crate) fn outward(frame: &[u8], largest_message: u64, out: &mut BytesMut) {
-    let Some((code, body)) = performative(frame).filter(|_| first_value(frame).is_ok()) else {
+    let (Some((code, body)), Ok(length)) = (performative(frame), first_value(frame)) else {
         out.put_slice(frame);
         return;
     };
@@ -105,7 +105,7 @@ pub(crate) fn outward(frame: &[u8], largest_message: u64, out: &mut BytesMut) {
             }
         }
         TRANSFER => {
-            let payload = measure(&frame[body..]).map_or(frame.len(), |length| body + length);
+            let payload = body + length;
             let section = envelope(&frame[body..payload], &frame[payload..]);
             out.put_u32(u32::try_from(frame.len() - section).unwrap_or(u32::MAX));
             out.put_slice(&frame[4..payload]);
