@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn equality_and_hash_go_by_the_text_whoever_holds_it() {
+    fn equality_and_hash_depend_on_the_text_only() {
         use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 
         let key = |text: &str| Key::new(text).unwrap();

@@ -335,8 +335,8 @@ mod tests {
         }
     }
 
-    /// The largest row: the plan of as many shards as an account of Kinesis may have, all of which came late. DynamoDB has
-    /// room for 407,552 bytes, less than any other store.
+    /// The largest row: a plan for as many shards as a Kinesis account may have, all found after the group had started.
+    /// DynamoDB has room for 407,552 bytes, less than any other store.
     #[test]
     fn a_plan_of_twenty_thousand_partitions_fits_every_store() {
         let name = |number: u32| Name::from(format!("shardId-{number:012}"));

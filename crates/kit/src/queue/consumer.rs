@@ -88,7 +88,7 @@ impl<Q: Queue> QueueConsumer<Q> {
         }
         if polls.are_under_way() {
             let Guarantees { provider, source, .. } = self.shared.queue.guarantees();
-            tracing::info!(%provider, %source, "a poll is broken off at close: what it takes comes again after its lease");
+            tracing::info!(%provider, %source, "a poll is aborted at close: what it receives is redelivered after its lease");
         }
         polls.clear();
         released.map(drop)
