@@ -73,8 +73,8 @@ impl Brought {
     pub(crate) fn take(&mut self, budget: Budget, log: &str) -> Vec<Record> {
         let (mut taken, mut bytes) = (Vec::new(), 0);
         while taken.len() < budget.messages && bytes < budget.bytes {
-            if self.open.as_ref().is_none_or(Open::is_done) {
-                self.bytes -= self.open.take().map_or(0, |done| done.bytes);
+            self.drop_done();
+            if self.open.is_none() {
                 let Some(record) = self.records.pop_front() else { break };
                 self.open = Some(Open::new(record, self.most));
             }
@@ -86,10 +86,15 @@ impl Brought {
             bytes += record.message.size();
             taken.push(record);
         }
-        if self.open.as_ref().is_some_and(Open::is_done) {
-            self.bytes -= self.open.take().map_or(0, |done| done.bytes);
-        }
+        self.drop_done();
         taken
+    }
+
+    /// Lets go of the record that is handed out, once all of its messages are.
+    fn drop_done(&mut self) {
+        if let Some(done) = self.open.take_if(|open| open.is_done()) {
+            self.bytes -= done.bytes;
+        }
     }
 }
 

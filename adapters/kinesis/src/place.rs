@@ -55,6 +55,11 @@ impl Place {
         is_number(sequence).then(|| Self::Behind { sequence: sequence.to_owned(), messages })
     }
 
+    /// The time to start at, if that is what it is.
+    pub(crate) fn time(&self) -> Option<SystemTime> {
+        if let Self::Time(time) = self { Some(*time) } else { None }
+    }
+
     /// The kind of iterator that it takes.
     pub(crate) fn kind(&self) -> ShardIteratorType {
         match self {

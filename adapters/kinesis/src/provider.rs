@@ -14,19 +14,18 @@ use crate::{
 
 /// Amazon Kinesis Data Streams, for configuration: `type = "kinesis"`.
 ///
-/// A connection says how it is reached: `region`; `endpoint` of all services, or `kinesis_endpoint`,
-/// `dynamodb_endpoint`, `s3_endpoint` and `sts_endpoint` (with
-/// `allow_insecure` for plain http to another machine); `profile`, `assume_role` with `external_id`, or for tests
-/// `access_key_id`, `secret_access_key` and `session_token`; `timeout` of a call, 10 s; and `create`, which makes streams that
-/// are missing, of so many `shards` (1), and a missing table of leases, for tests.
+/// A connection says how it is reached: `region`; `endpoint` of all services, or `kinesis_endpoint`, `dynamodb_endpoint`,
+/// `s3_endpoint` and `sts_endpoint` (with `allow_insecure` for plain http to another machine); `profile`, `assume_role` with
+/// `external_id`, or for tests `access_key_id`, `secret_access_key` and `session_token`; `timeout` of a call, 10 s; and
+/// `create`, which makes streams that are missing, of so many `shards` (1), and a missing table of leases, for tests.
 ///
 /// A sender names its `stream`, by name or ARN, and may choose an `envelope`: `"kpl"` (the default) or `"plain"`.
 ///
 /// A receiver names its `stream`, its `group`, and where that keeps its `leases`: a URL, `dynamodb://table/group` or
-/// `s3://bucket/prefix`, reached as the connection says. It may say after how long a member is dead to the others, `expiry` (10 s); where a new group is to
-/// `start`: `"earliest"` (the default), `"latest"` or a time; how often a shard where nothing comes is asked, `poll` (1 s, 200
-/// ms to a minute); and what happens when a record that was not read is no longer stored, `trimmed`: `"fail"` (the default)
-/// reports it, `"skip"` goes on at the oldest record.
+/// `s3://bucket/prefix`, reached as the connection says. It may say after how long a member is dead to the others, `expiry`
+/// (10 s); where a new group is to `start`: `"earliest"` (the default), `"latest"` or a time; how often a shard where nothing
+/// comes is asked, `poll` (1 s, 200 ms to a minute); and what happens when a record that was not read is no longer stored,
+/// `trimmed`: `"fail"` (the default) reports it, `"skip"` goes on at the oldest record.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Kinesis;
 

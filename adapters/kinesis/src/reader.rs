@@ -81,7 +81,7 @@ impl ShardReader {
             log: stream.arn.clone().unwrap_or_else(|| Arc::clone(&stream.name)),
             call: stream.call(&format!("read shard {shard:?} of"), "kinesis:GetRecords"),
             clock: Clock::default(),
-            start: if let Place::Time(time) = &place { Some(*time) } else { None },
+            start: place.time(),
             place,
             iterator: None,
             expects: false,
@@ -109,7 +109,7 @@ impl ShardReader {
             Place::Behind { sequence, .. } => request.starting_sequence_number(sequence),
         };
         let reply = request.customize().interceptor(self.clock.clone()).send().await;
-        let time = if let Place::Time(time) = &self.place { Some(*time) } else { None };
+        let time = self.place.time();
         match reply {
             Ok(reply) => match reply.shard_iterator.filter(|iterator| !iterator.is_empty()) {
                 Some(_) if time.zip(self.clock.now()).is_some_and(|(time, now)| self.stream.forgot(time, now)) => {
