@@ -177,7 +177,8 @@ fn a_profile_says_the_region_and_whose_credentials() {
         command.env_remove(name);
     }
     let output = command.env("AWS_CONFIG_FILE", &file).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
 }
 
 #[tokio::test]

@@ -42,7 +42,9 @@ fn with_environment(variables: &[(&str, &str)]) -> (bool, String) {
     command.env("AWS_REGION", "eu-west-1").env("AWS_CONFIG_FILE", missing).envs(variables.iter().copied());
     let output = command.output().unwrap();
     let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    let text = String::from_utf8_lossy(&text).into_owned();
+    assert!(text.contains("running 1 test"), "{text}");
+    (output.status.success(), text)
 }
 
 #[tokio::test]
