@@ -91,14 +91,15 @@ impl Sender {
     pub async fn enqueue(&self, mut message: Message) -> Result<Pending> {
         let (plan, cost) = self.plan(&mut message)?;
         let shared = self.shared();
-        if let Ok(room) = shared.room.try_acquire_many(cost) {
-            match self.accept(message, plan, room) {
-                Err(TryEnqueueError::Full(back)) => message = back,
-                Err(TryEnqueueError::Refused(error)) => return Err(error),
-                Ok(pending) => return Ok(pending),
-            }
-        }
+        let mut room = shared.room.try_acquire_many(cost).ok();
         loop {
+            if let Some(room) = room.take() {
+                match self.accept(message, plan, room) {
+                    Err(TryEnqueueError::Full(back)) => message = back,
+                    Err(TryEnqueueError::Refused(error)) => return Err(error),
+                    Ok(pending) => return Ok(pending),
+                }
+            }
             let mut eased = std::pin::pin!(shared.eased.notified());
             eased.as_mut().enable();
             // What will be refused does not wait first.
@@ -106,12 +107,7 @@ impl Sender {
                 eased.await;
                 continue;
             }
-            let room = shared.room.acquire_many(cost).await.map_err(|_| shared.is_closed())?;
-            match self.accept(message, plan, room) {
-                Err(TryEnqueueError::Full(back)) => message = back,
-                Err(TryEnqueueError::Refused(error)) => return Err(error),
-                Ok(pending) => return Ok(pending),
-            }
+            room = Some(shared.room.acquire_many(cost).await.map_err(|_| shared.is_closed())?);
         }
     }
 
