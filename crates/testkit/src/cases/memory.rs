@@ -6,7 +6,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::{
     Faults, Join, Needs, Rig,
-    stage::{PATIENCE, Stage, key, next, secs},
+    stage::{PATIENCE, Stage, key, next, secs, until},
 };
 
 const MIB: usize = 1 << 20;
@@ -65,7 +65,8 @@ pub async fn c86_a_log_holds_its_bytes_once(rig: &dyn Rig) {
     let payload = Bytes::from(vec![7; most - 1000]);
     let message = |number: usize| Message::new(payload.clone()).with_key(key(&format!("k{number}")));
     let open = stage.open_as(Join::default().holding(held), |settings| settings.buffer_bytes = held).await;
-    sleep(secs(5)).await; // until each partition is owned: what one holds alone is more than its share of all
+    // What one partition holds alone is more than its share of all.
+    until("each partition is read", || open.member.meter.counts().lag.len() >= partitions).await;
     stage.send((0..60).map(message)).await;
     let mut holds = 0;
     for _ in 0..60 {
