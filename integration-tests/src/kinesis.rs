@@ -7,9 +7,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use strait_config::{Bus, Registry, Secret};
+use strait_config::{Bus, Registry};
 use strait_core::{Budget, Consumer, Error, ErrorKind, Position, Producer, Result};
-use strait_kinesis::{Access, Client, Envelope, Keys, Kinesis, KinesisLog, KinesisProducer, create_stream};
+use strait_kinesis::{Access, Client, Envelope, Kinesis, KinesisLog, KinesisProducer, create_stream};
 use strait_kit::{
     Log, LogConsumer, LogSettings, Page, Start, Static, compare,
     coordination::{Coordinator, CoordinatorSettings},
@@ -42,29 +42,16 @@ const PARTITIONS: usize = 1000;
 /// How often a shard where nothing comes is asked.
 const POLL: Duration = Duration::from_secs(1);
 
-/// The address of LocalStack, which is started if need be.
-pub fn endpoint() -> String {
-    format!("http://{}", LocalStack::get().address())
-}
-
-/// A client of the service at `endpoint`, which takes any key.
-///
-/// # Errors
-///
-/// As [`Client::connect`].
-pub async fn connect(endpoint: &str) -> Result<Client> {
-    let client = Client::connect(&access(endpoint)).await?;
+/// A client of LocalStack, which is started if need be.
+async fn connect() -> Result<Client> {
+    let client = Client::connect(&access()).await?;
     ready(&client).await;
     Ok(client)
 }
 
-fn access(endpoint: &str) -> Access {
-    let mut access = Access::default();
-    access.region = Some("us-east-1".to_owned());
-    access.endpoint = Some(endpoint.to_owned());
-    access.keys = Some(Keys { id: Secret::new("test"), secret: Secret::new("test"), session_token: None });
-    access.timeout = Duration::from_mins(3); // many share one server here, and it takes half a minute for 10 MiB
-    access
+fn access() -> Access {
+    // Many share one server here, and it takes half a minute for 10 MiB.
+    LocalStack::access(&LocalStack::get().endpoint(), Duration::from_mins(3))
 }
 
 /// Waits until it answers: LocalStack starts what keeps its streams at the first call, and fails until that is there.
@@ -98,7 +85,7 @@ pub struct KinesisRig(pub Leases);
 
 impl KinesisRig {
     fn place(self) -> (String, Options) {
-        let (timeout, aws) = (Duration::from_secs(10), access(&endpoint()));
+        let (timeout, aws) = (Duration::from_secs(10), access());
         let mut options = Options { timeout, aws, ..Options::default() };
         match self.0 {
             Leases::Files => {
@@ -126,9 +113,9 @@ impl Rig for KinesisRig {
     }
 
     async fn channel(&self, needs: Needs) -> Result<Box<dyn Channel>> {
-        let client = connect(&endpoint()).await?;
+        let client = connect().await?;
         let stream = Stream::create(&client, needs.partitions).await?;
-        let out = connect(&endpoint()).await?;
+        let out = connect().await?;
         let producer = again(|| KinesisProducer::open(&out, &stream.0, Envelope::Kpl)).await?;
         let (leases, options) = self.place();
         Ok(Box::new(KinesisChannel { stream, client, producer, leases, options, settled: Arc::default() }))
@@ -136,7 +123,7 @@ impl Rig for KinesisRig {
 
     async fn missing(&self) -> Option<Result<Arc<dyn Consumer>>> {
         let open = async {
-            let client = connect(&endpoint()).await?;
+            let client = connect().await?;
             let log = KinesisLog::open(&client, &fresh("missing"), "app", POLL).await?;
             let ownership = Arc::new(Static::new([]));
             Ok(Arc::new(LogConsumer::new(log, ownership, LogSettings::default())) as Arc<dyn Consumer>)
@@ -200,7 +187,7 @@ fn deletions() -> &'static mpsc::UnboundedSender<String> {
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("it starts");
             runtime.block_on(async {
-                let Ok(client) = connect(&endpoint()).await else { return };
+                let Ok(client) = connect().await else { return };
                 while let Some(name) = names.recv().await {
                     let _ = client.kinesis().delete_stream().stream_name(name).send().await;
                 }
@@ -265,7 +252,8 @@ impl Channel for KinesisChannel {
 
     async fn join(&self, join: Join) -> Result<Member> {
         let (life, meter) = (Life::default(), Meter::default());
-        let client = connect(&endpoint()).await?;
+        let engine = join.log_settings(&meter);
+        let client = connect().await?;
         let log = again(|| KinesisLog::open(&client, &self.stream.0, join.group, POLL)).await?;
         let mut settings = CoordinatorSettings::with_expiry(LEASE)?;
         settings.start = log.start(&join.start.unwrap_or(Start::Earliest));
@@ -283,12 +271,7 @@ impl Channel for KinesisChannel {
             settled.lock().expect("nothing panics while holding this").insert(place, progress.position.clone());
             Box::pin(std::future::ready(()))
         });
-        let mut settings = LogSettings::default();
-        settings.observer = Arc::new(meter.clone());
-        settings.buffer_bytes = join.buffer_bytes.unwrap_or(settings.buffer_bytes);
-        settings.buffer = join.buffer.unwrap_or(settings.buffer);
-        settings.grace = join.grace.unwrap_or(settings.grace);
-        let consumer = LogConsumer::new(FaultyLog::new(log, join.faults), ownership, settings);
+        let consumer = LogConsumer::new(FaultyLog::new(log, join.faults), ownership, engine);
         Ok(Member::new(Arc::new(consumer), meter, move || life.end()))
     }
 

@@ -133,15 +133,11 @@ impl Channel for LogChannel {
 
     async fn join(&self, join: Join) -> Result<Member> {
         let (life, meter) = (Life::default(), Meter::default());
+        let settings = join.log_settings(&meter);
         let start = join.start.unwrap_or(Start::Earliest);
         let (log, ownership) = self.0.member(join.group, &start, &life)?;
         let log = FaultyLog::new(log, join.faults.clone());
         let ownership = FaultyOwnership::new(ownership, join.faults);
-        let mut settings = LogSettings::default();
-        settings.observer = Arc::new(meter.clone());
-        settings.buffer_bytes = join.buffer_bytes.unwrap_or(settings.buffer_bytes);
-        settings.buffer = join.buffer.unwrap_or(settings.buffer);
-        settings.grace = join.grace.unwrap_or(settings.grace);
         let consumer = Arc::new(LogConsumer::new(log, ownership, settings));
         Ok(Member::new(consumer, meter, move || life.end()))
     }

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use strait_core::{Consumer, Producer, Result};
 use strait_kit::{
-    Expect, LogConsumer, LogSettings, Put, Row, RowStore, Start, Version,
+    Expect, LogConsumer, Put, Row, RowStore, Start, Version,
     coordination::{Coordinator, CoordinatorSettings},
 };
 use strait_leases::{Faults, FaultyRows, Options, open};
@@ -88,6 +88,7 @@ impl Channel for SharedChannel {
 
     async fn join(&self, join: Join) -> Result<Member> {
         let (life, meter) = (Life::default(), Meter::default());
+        let engine = join.log_settings(&meter);
         let start = join.start.unwrap_or(Start::Earliest);
         let mut settings = CoordinatorSettings::with_expiry(LEASE)?;
         settings.start = start.clone();
@@ -107,12 +108,7 @@ impl Channel for SharedChannel {
             let told = log.settled(group, &progress.partition, &progress.position);
             Box::pin(async move { told.expect("it was read there") })
         });
-        let mut settings = LogSettings::default();
-        settings.observer = Arc::new(meter.clone());
-        settings.buffer_bytes = join.buffer_bytes.unwrap_or(settings.buffer_bytes);
-        settings.buffer = join.buffer.unwrap_or(settings.buffer);
-        settings.grace = join.grace.unwrap_or(settings.grace);
-        let consumer = LogConsumer::new(FaultyLog::new(seen, join.faults), ownership, settings);
+        let consumer = LogConsumer::new(FaultyLog::new(seen, join.faults), ownership, engine);
         Ok(Member::new(Arc::new(consumer), meter, move || life.end()))
     }
 

@@ -3,12 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use strait_config::{Bus, Registry, Secret};
+use strait_config::{Bus, Registry};
 use strait_core::{Consumer, Error, ErrorKind, Producer, Result};
 use strait_kit::QueueSettings;
-use strait_sqs::{
-    Access, Client, Keys, SnsProducer, Sqs, SqsOptions, SqsProducer, SqsQueue, create_queue, create_topic, subscribe,
-};
+use strait_sqs::{Client, SnsProducer, Sqs, SqsOptions, SqsProducer, SqsQueue, create_queue, create_topic, subscribe};
 use strait_testkit::{Capabilities, Channel, Join, Member, Needs, Reshard, Rig, Shape};
 
 use crate::{
@@ -27,7 +25,7 @@ const WINDOW: Duration = Duration::from_mins(5);
 
 /// The address of LocalStack, which is started if need be.
 pub fn endpoint() -> String {
-    format!("http://{}", LocalStack::get().address())
+    LocalStack::get().endpoint()
 }
 
 /// Clients of the service at `endpoint`, which takes any key.
@@ -45,12 +43,7 @@ pub async fn connect(endpoint: &str) -> Result<Client> {
 ///
 /// As [`Client::connect`].
 pub async fn connect_within(endpoint: &str, timeout: Duration) -> Result<Client> {
-    let mut access = Access::default();
-    access.region = Some("us-east-1".to_owned());
-    access.endpoint = Some(endpoint.to_owned());
-    access.keys = Some(Keys { id: Secret::new("test"), secret: Secret::new("test"), session_token: None });
-    access.timeout = timeout;
-    Client::connect(&access).await
+    Client::connect(&LocalStack::access(endpoint, timeout)).await
 }
 
 /// How the rigs receive.

@@ -2,7 +2,7 @@ use std::{fmt, fmt::Debug, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use strait_core::{Consumer, Id, Message, Ordering, Producer, Result};
-use strait_kit::Start;
+use strait_kit::{LogSettings, Start};
 use strait_runtime::Meter;
 
 use crate::Faults;
@@ -340,6 +340,16 @@ impl Join {
     pub fn starting(mut self, start: Start) -> Self {
         self.start = Some(start);
         self
+    }
+
+    /// Settings of the engine of a log that joins so, and tells `meter`.
+    pub fn log_settings(&self, meter: &Meter) -> LogSettings {
+        let mut settings = LogSettings::default();
+        settings.observer = Arc::new(meter.clone());
+        settings.buffer = self.buffer.unwrap_or(settings.buffer);
+        settings.buffer_bytes = self.buffer_bytes.unwrap_or(settings.buffer_bytes);
+        settings.grace = self.grace.unwrap_or(settings.grace);
+        settings
     }
 }
 

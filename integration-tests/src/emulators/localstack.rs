@@ -1,5 +1,7 @@
-use std::{net::SocketAddr, sync::OnceLock};
+use std::{net::SocketAddr, sync::OnceLock, time::Duration};
 
+use strait_aws::{Access, Keys};
+use strait_config::Secret;
 use strait_emulators::Emulator;
 
 use super::{Place, find, fresh, http};
@@ -20,6 +22,21 @@ impl LocalStack {
     /// Where it listens.
     pub fn address(self) -> SocketAddr {
         self.address
+    }
+
+    /// The URL of all its services.
+    pub fn endpoint(self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// How clients reach it at `endpoint`, which may be a proxy of it. It takes any keys. A call takes `timeout` at most.
+    pub fn access(endpoint: &str, timeout: Duration) -> Access {
+        let mut access = Access::default();
+        access.region = Some("us-east-1".to_owned());
+        access.endpoint = Some(endpoint.to_owned());
+        access.keys = Some(Keys { id: Secret::new("test"), secret: Secret::new("test"), session_token: None });
+        access.timeout = timeout;
+        access
     }
 
     /// Makes a bucket of S3.
