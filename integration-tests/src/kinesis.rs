@@ -41,6 +41,8 @@ const REQUEST: Duration = Duration::from_secs(40);
 const PARTITIONS: usize = 1000;
 /// How often a shard where nothing comes is asked.
 const POLL: Duration = Duration::from_secs(1);
+/// The latest record is that by the `Date` of an answer, which has whole seconds.
+const DATE: Duration = Duration::from_secs(1);
 
 /// A client of LocalStack, which is started if need be.
 async fn connect() -> Result<Client> {
@@ -108,8 +110,9 @@ impl KinesisRig {
 #[async_trait]
 impl Rig for KinesisRig {
     fn capabilities(&self) -> Capabilities {
-        let can = Capabilities::new(Shape::Log, LEASE).in_order().with_starts(Starts::Times).with_reshards();
-        can.without_bounds().with_partitions_up_to(PARTITIONS).with_slow_requests(REQUEST)
+        let can = Capabilities::new(Shape::Log, LEASE).in_order().with_reshards().without_bounds();
+        let can = can.with_starts(Starts::Times).with_latest_reach(DATE);
+        can.with_partitions_up_to(PARTITIONS).with_slow_requests(REQUEST)
     }
 
     async fn channel(&self, needs: Needs) -> Result<Box<dyn Channel>> {

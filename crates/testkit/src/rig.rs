@@ -88,6 +88,8 @@ pub struct Capabilities {
     pub dedup: Option<Duration>,
     /// Where a new group may choose to start.
     pub starts: Starts,
+    /// How old a message may be that a new group gets although it starts at the latest one.
+    pub latest_reach: Duration,
     /// Whether partitions are split and merged.
     pub reshards: bool,
     /// Whether time in it is that of the test's runtime, so that the clock may be paused.
@@ -116,6 +118,7 @@ impl Capabilities {
             longest: None,
             dedup: None,
             starts: Starts::Nowhere,
+            latest_reach: Duration::ZERO,
             reshards: false,
             paused: false,
             receipts: true,
@@ -148,6 +151,12 @@ impl Capabilities {
     /// Lets a new group choose where it starts.
     pub const fn with_starts(mut self, starts: Starts) -> Self {
         self.starts = starts;
+        self
+    }
+
+    /// A new group that starts at the latest message may get what is younger than this.
+    pub const fn with_latest_reach(mut self, reach: Duration) -> Self {
+        self.latest_reach = reach;
         self
     }
 

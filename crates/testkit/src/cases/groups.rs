@@ -136,6 +136,7 @@ pub async fn c48_a_new_group_starts_where_it_asks_to(rig: &dyn Rig) {
         return;
     }
     send(&stage, 0..3).await;
+    sleep(stage.can.latest_reach).await;
     // Times are of milliseconds, by the clock on the wall: what is stored in the same may be on either side.
     let stored = SystemTime::now();
     while stored.elapsed().is_ok_and(|since| since < millis(3)) {
