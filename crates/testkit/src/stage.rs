@@ -121,6 +121,20 @@ impl Stage {
         self.left(0).await;
     }
 
+    /// Acknowledges what comes until nothing is left to be settled: what was settled behind a message that was not comes
+    /// again, where both are in one partition.
+    pub(crate) async fn settle_rest(&self, receiver: &Receiver) {
+        let rest = async {
+            loop {
+                next(receiver).await.ack();
+            }
+        };
+        tokio::select! {
+            () = self.settled() => {}
+            () = rest => {}
+        }
+    }
+
     /// Waits until so many are left to be settled, and no more are settled then.
     pub(crate) async fn left(&self, count: usize) {
         for _ in 0..PATIENCE.as_millis() / 50 {

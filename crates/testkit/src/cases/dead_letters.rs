@@ -262,7 +262,7 @@ pub async fn c83_a_refused_dead_letter_stalls_visibly(rig: &dyn Rig) {
     assert!(start.elapsed() <= secs(5) + both.can().slack(), "{:?}", start.elapsed());
     let next = both.open(|_| {}).await;
     expect(&next, "a1").await.ack();
-    both.stage.settled().await;
+    both.stage.settle_rest(&next).await;
 }
 
 /// A dead letter that its channel cannot hold is cut off where that is allowed, and says how long it was. Otherwise it is

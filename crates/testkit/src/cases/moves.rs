@@ -1,6 +1,6 @@
 //! What happens to what is in hand when somebody joins or leaves, and to what is dropped.
 
-use std::{collections::HashSet, time::Duration};
+use std::collections::HashSet;
 
 use futures_util::future::join_all;
 use strait_core::{ErrorKind, Message};
@@ -35,7 +35,8 @@ pub async fn c78_a_planned_move_duplicates_nothing(rig: &dyn Rig) {
         let mut done = Vec::new();
         while let Ok(delivery) = timeout(stage.can.watch(secs(60)), open.recv()).await {
             let delivery = delivery.unwrap().unwrap();
-            sleep(Duration::from_millis(100)).await;
+            // So slow that a partition moves before its last message is worked on.
+            sleep(stage.can.lease / 30).await;
             done.push((text(delivery.message()), delivery.partition().map(str::to_owned)));
             delivery.ack();
         }

@@ -33,7 +33,7 @@ pub async fn c31_not_before_its_pause_is_over(rig: &dyn Rig) {
     open.member.kill();
     let other = stage.open().await;
     expect(&other, "a1").await.ack();
-    stage.settled().await;
+    stage.settle_rest(&other).await;
 }
 
 /// Where the provider keeps long pauses, a buffer full of them keeps nothing else from being worked on, and each message
