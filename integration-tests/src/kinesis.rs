@@ -45,7 +45,11 @@ const POLL: Duration = Duration::from_secs(1);
 const DATE: Duration = Duration::from_secs(1);
 
 /// A client of LocalStack, which is started if need be.
-async fn connect() -> Result<Client> {
+///
+/// # Errors
+///
+/// What the SDK says.
+pub async fn connect() -> Result<Client> {
     let client = Client::connect(&access()).await?;
     ready(&client).await;
     Ok(client)
@@ -172,6 +176,16 @@ impl Stream {
         let name = fresh("orders");
         again(|| create_stream(client, &name, shards)).await?;
         Ok(Self(name))
+    }
+
+    /// Deletes it: at the end of a test that may be the last of its process.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Other`], if the service refuses.
+    pub async fn delete(self, client: &Client) -> Result<()> {
+        let deleted = client.kinesis().delete_stream().stream_name(&self.0).send().await;
+        deleted.map(drop).map_err(|_| Error::new(ErrorKind::Other, "the stream cannot be deleted"))
     }
 }
 

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod aggregates;
+mod configuration;
+mod others;
 
 use integration_tests::kinesis::{KinesisRig, Leases};
 use strait_testkit::conformance;
