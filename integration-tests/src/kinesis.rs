@@ -178,6 +178,34 @@ impl Stream {
         Ok(Self(name))
     }
 
+    /// Splits the first open shard in the middle, or merges the first two.
+    ///
+    /// # Errors
+    ///
+    /// What the service says.
+    pub async fn reshard(&self, client: &Client, how: Reshard) -> Result<()> {
+        let log = again(|| KinesisLog::open(client, &self.0, "all", POLL)).await?;
+        let mut open: Vec<_> = log.partitions().await?.into_iter().filter(|partition| !partition.closed).collect();
+        let hashes = |partition: &strait_kit::Partition| partition.hashes.clone().expect("every shard has hashes");
+        open.sort_by_key(|partition| *hashes(partition).start());
+        let failed = || Error::new(ErrorKind::Other, "the stream cannot be resharded");
+        let kinesis = client.kinesis();
+        match how {
+            Reshard::Split => {
+                let (start, end) = (*hashes(&open[0]).start(), *hashes(&open[0]).end());
+                let middle = start + (end - start) / 2 + 1;
+                let request = kinesis.split_shard().stream_name(&self.0).shard_to_split(&*open[0].id);
+                request.new_starting_hash_key(middle.to_string()).send().await.map_err(|_| failed())?;
+            }
+            Reshard::Merge => {
+                let request = kinesis.merge_shards().stream_name(&self.0).shard_to_merge(&*open[0].id);
+                request.adjacent_shard_to_merge(&*open[1].id).send().await.map_err(|_| failed())?;
+            }
+        }
+        // Until it is done.
+        create_stream(client, &self.0, 1).await
+    }
+
     /// Deletes it: at the end of a test that may be the last of its process.
     ///
     /// # Errors
@@ -304,25 +332,6 @@ impl Channel for KinesisChannel {
     }
 
     async fn reshard(&self, how: Reshard) -> Result<()> {
-        let log = self.log().await?;
-        let mut open: Vec<_> = log.partitions().await?.into_iter().filter(|partition| !partition.closed).collect();
-        let hashes = |partition: &strait_kit::Partition| partition.hashes.clone().expect("every shard has hashes");
-        open.sort_by_key(|partition| *hashes(partition).start());
-        let failed = || Error::new(ErrorKind::Other, "the stream cannot be resharded");
-        let client = self.client.kinesis();
-        match how {
-            Reshard::Split => {
-                let (start, end) = (*hashes(&open[0]).start(), *hashes(&open[0]).end());
-                let middle = start + (end - start) / 2 + 1;
-                let request = client.split_shard().stream_name(&self.stream.0).shard_to_split(&*open[0].id);
-                request.new_starting_hash_key(middle.to_string()).send().await.map_err(|_| failed())?;
-            }
-            Reshard::Merge => {
-                let request = client.merge_shards().stream_name(&self.stream.0).shard_to_merge(&*open[0].id);
-                request.adjacent_shard_to_merge(&*open[1].id).send().await.map_err(|_| failed())?;
-            }
-        }
-        // Until it is done.
-        create_stream(&self.client, &self.stream.0, 1).await
+        self.stream.reshard(&self.client, how).await
     }
 }

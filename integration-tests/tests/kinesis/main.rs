@@ -4,6 +4,7 @@
 
 mod aggregates;
 mod configuration;
+mod kcl;
 mod others;
 
 use integration_tests::kinesis::{KinesisRig, Leases};
