@@ -6,6 +6,7 @@ mod aggregates;
 mod configuration;
 mod kcl;
 mod others;
+mod processes;
 
 use integration_tests::kinesis::{KinesisRig, Leases};
 use strait_testkit::conformance;
