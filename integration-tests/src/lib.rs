@@ -6,6 +6,8 @@ pub mod again;
 #[cfg(feature = "services")]
 pub mod emulators;
 #[cfg(feature = "services")]
+pub mod eventhubs;
+#[cfg(feature = "services")]
 pub mod frozen;
 #[cfg(feature = "services")]
 pub mod kinesis;

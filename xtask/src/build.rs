@@ -9,8 +9,10 @@ use std::{
 
 /// The features that every step builds with. Cargo compiles a dependency with the features that all selected packages ask
 /// for together: another selection, or other features, is another build of tokio and of all that stands on it.
-const SHARED: [&str; 2] =
-    ["--features", "integration-tests/services,strait-testkit/served,strait/kinesis,strait/pubsub,strait/sqs"];
+const SHARED: [&str; 2] = [
+    "--features",
+    "integration-tests/services,strait-testkit/served,strait/eventhubs,strait/kinesis,strait/pubsub,strait/sqs",
+];
 
 /// The cargo that runs this, with these arguments.
 pub(crate) fn cargo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {

@@ -69,7 +69,7 @@ pub(crate) fn test(steps: &mut Steps) -> Result<(), String> {
     // They wait for leases to end, on the clock on the wall: as many at once as their emulator bears take as long as the
     // longest.
     for (name, threads) in
-        [("leases", "8"), ("kinesis", "8"), ("pubsub", "64"), ("sqs", "24"), ("emulators", "8"), ("eventhubs", "4")]
+        [("leases", "8"), ("kinesis", "8"), ("pubsub", "64"), ("sqs", "24"), ("emulators", "8"), ("eventhubs", "16")]
     {
         let mut tests = with_emulators("test");
         tests.args(["--test", name]).env("RUST_TEST_THREADS", threads);

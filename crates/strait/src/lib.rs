@@ -5,6 +5,8 @@ pub use strait_core::{
     Claim, Consumer, Error, ErrorKind, Guarantees, Headers, Id, Key, Lag, Measure, Message, Observer, Ordering, Origin,
     Position, Producer, Receipt, Result, reserved,
 };
+#[cfg(feature = "eventhubs")]
+pub use strait_eventhubs as eventhubs;
 #[cfg(feature = "kinesis")]
 pub use strait_kinesis as kinesis;
 #[cfg(feature = "memory")]
@@ -25,6 +27,8 @@ pub fn enabled() -> Registry {
     let registry = Registry::new();
     #[cfg(feature = "memory")]
     let registry = registry.with(strait_memory::Memory);
+    #[cfg(feature = "eventhubs")]
+    let registry = registry.with(strait_eventhubs::EventHubs);
     #[cfg(feature = "kinesis")]
     let registry = registry.with(strait_kinesis::Kinesis);
     #[cfg(feature = "pubsub")]

@@ -1,4 +1,5 @@
-//! Azure's clients for Python and JavaScript against the emulator of Event Hubs, which runs in this process.
+//! Event Hubs, against its emulator, which runs in this process: every case of the suite, and Azure's clients for Python and
+//! JavaScript.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
@@ -7,6 +8,10 @@ use std::{path::Path, process::Stdio, time::Duration};
 use strait_emulators::Emulator as Clients;
 use strait_eventhubs_emulator::{Config, Emulator, HubSettings};
 use tokio::{process::Command, time::timeout};
+
+mod files {
+    strait_testkit::conformance!(integration_tests::eventhubs::EventHubsRig);
+}
 
 /// How long a check may take: a client takes seconds to start, and much longer on a busy machine.
 const TIMEOUT: Duration = Duration::from_mins(2);

@@ -1,0 +1,222 @@
+//! A connection, and the claims that it has.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    io::{Error as IoError, Result as IoResult},
+    sync::{
+        Arc, OnceLock, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use fe2o3_amqp::{
+    Connection as Amqp, Session,
+    connection::{ConnectionHandle, OpenError},
+    sasl_profile::SaslProfile,
+    session::{BeginError, SessionHandle},
+};
+use fe2o3_amqp_types::{
+    messaging::ApplicationProperties,
+    primitives::{SimpleValue, Timestamp, Value},
+};
+use tokio::{net::TcpStream, sync::Mutex, task::AbortHandle, time::sleep};
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName},
+};
+use uuid::Uuid;
+
+use super::node::Node;
+use crate::{Access, access::Token, error::Failed};
+
+/// After how long without a frame the peer is dead: a frozen one shows within that, and the service closes what is silent for
+/// four minutes.
+const IDLE: Duration = Duration::from_mins(1);
+/// The frames that Azure's clients offer.
+const FRAME: u32 = 65_536;
+/// A token is renewed when so much of its life is over, and tried again after the pause.
+const RENEWED: (u32, u32) = (3, 4);
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// A connection to the namespace.
+pub(crate) struct Connection {
+    access: Arc<Access>,
+    handle: Mutex<ConnectionHandle<()>>,
+    claims: Mutex<Claims>,
+    /// Whether something on it is in a state that nobody knows.
+    is_broken: AtomicBool,
+    renewing: OnceLock<AbortHandle>,
+}
+
+/// What it may do, and what it asks for that by.
+struct Claims {
+    cbs: Node,
+    entities: HashSet<String>,
+}
+
+impl Connection {
+    /// Connects. Cancel-safe.
+    pub(crate) async fn open(access: &Arc<Access>) -> Result<Arc<Self>, Failed> {
+        let address = format!("{}:{}", access.host, access.port);
+        let unreachable = |error: IoError| Failed::here(format!("cannot connect to {address}: {error}"));
+        let host = access.host.trim_matches(['[', ']']);
+        let stream = TcpStream::connect((host, access.port)).await.map_err(unreachable)?;
+        stream.set_nodelay(true).map_err(unreachable)?;
+        let refused = |error: OpenError| match &error {
+            OpenError::RemoteClosedWithError(error) => Failed::from(error),
+            other => Failed::here(format!("cannot connect to {address}: {other}")),
+        };
+        let builder = Amqp::builder()
+            .container_id(format!("strait-{}", Uuid::new_v4()))
+            .hostname(host)
+            .max_frame_size(FRAME)
+            .idle_time_out(u32::try_from(IDLE.as_millis()).unwrap_or(u32::MAX))
+            .sasl_profile(SaslProfile::Anonymous);
+        let mut handle = if access.tls {
+            let name = ServerName::try_from(host.to_owned()).map_err(|error| Failed::here(error.to_string()))?;
+            let stream = TlsConnector::from(tls().map_err(unreachable)?).connect(name, stream).await;
+            builder.scheme("amqps").open_with_stream(stream.map_err(unreachable)?).await.map_err(refused)?
+        } else {
+            builder.scheme("amqp").open_with_stream(stream).await.map_err(refused)?
+        };
+        let cbs = Node::attach(begin(&mut handle).await?, "$cbs").await?;
+        let connection = Arc::new(Self {
+            access: Arc::clone(access),
+            handle: Mutex::new(handle),
+            claims: Mutex::new(Claims { cbs, entities: HashSet::new() }),
+            is_broken: AtomicBool::new(false),
+            renewing: OnceLock::new(),
+        });
+        let renewing = tokio::spawn(renew(Arc::downgrade(&connection), access.token_life * RENEWED.0 / RENEWED.1));
+        let _ = connection.renewing.set(renewing.abort_handle()); // it is the first
+        Ok(connection)
+    }
+
+    /// Whether links may be attached to it.
+    pub(crate) fn is_sound(&self) -> bool {
+        // Who holds the handle begins a session, and will see.
+        !self.is_broken.load(Relaxed) && self.handle.try_lock().map_or(true, |handle| !handle.is_closed())
+    }
+
+    /// Nobody is to use it any more. It ends with its last link.
+    pub(crate) fn give_up(&self) {
+        self.is_broken.store(true, Relaxed);
+    }
+
+    /// A new session. Cancel-safe: what was begun ends with the connection.
+    pub(crate) async fn session(&self) -> Result<SessionHandle<()>, Failed> {
+        begin(&mut *self.handle.lock().await).await
+    }
+
+    /// Asks for the claim to use an entity, which is renewed from then on.
+    pub(crate) async fn claim(&self, entity: &str) -> Result<(), Failed> {
+        let mut claims = self.claims.lock().await;
+        if claims.entities.contains(entity) {
+            return Ok(());
+        }
+        self.put(&mut claims.cbs, entity).await?;
+        claims.entities.insert(entity.to_owned());
+        Ok(())
+    }
+
+    async fn put(&self, cbs: &mut Node, entity: &str) -> Result<(), Failed> {
+        let Token { text, expiry } = self.access.token(entity);
+        let millis = expiry.duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis();
+        let expiry = Timestamp::from_milliseconds(i64::try_from(millis).unwrap_or(i64::MAX));
+        let mut properties = ApplicationProperties::default();
+        for (name, value) in [
+            ("operation", SimpleValue::String("put-token".to_owned())),
+            ("type", SimpleValue::String("servicebus.windows.net:sastoken".to_owned())),
+            ("name", SimpleValue::String(self.access.audience(entity))),
+            ("expiration", SimpleValue::Timestamp(expiry)),
+        ] {
+            properties.0.insert(name.to_owned(), value);
+        }
+        // A call that is dropped here leaves an answer behind, which the next one passes over.
+        cbs.ask(properties, Value::String(text)).await.map(drop)
+    }
+
+    /// Renews all claims.
+    async fn renew(&self) -> Result<(), Failed> {
+        let mut claims = self.claims.lock().await;
+        let entities: Vec<_> = claims.entities.iter().cloned().collect();
+        for entity in entities {
+            self.put(&mut claims.cbs, &entity).await?;
+        }
+        Ok(())
+    }
+
+    fn stop_renewing(&self) {
+        if let Some(renewing) = self.renewing.get() {
+            renewing.abort();
+        }
+    }
+
+    /// Closes it, and all that is on it.
+    pub(crate) async fn close(&self) {
+        self.give_up();
+        self.stop_renewing();
+        let _ = self.handle.lock().await.close().await; // it may be closed
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.stop_renewing();
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("host", &self.access.host).finish_non_exhaustive()
+    }
+}
+
+async fn begin(handle: &mut ConnectionHandle<()>) -> Result<SessionHandle<()>, Failed> {
+    // Frames wait in windows of links, which are bounded in messages.
+    let window = u32::from(u16::MAX);
+    let begun = Session::builder().incoming_window(window).outgoing_window(window).begin(handle).await;
+    begun.map_err(|error| match &error {
+        BeginError::RemoteEndedWithError(error) => Failed::from(error),
+        other => Failed::here(other.to_string()),
+    })
+}
+
+/// Renews the claims of a connection for as long as there is one.
+async fn renew(connection: Weak<Connection>, every: Duration) {
+    let mut pause = every;
+    loop {
+        sleep(pause).await;
+        let Some(connection) = connection.upgrade().filter(|connection| connection.is_sound()) else { return };
+        pause = match connection.renew().await {
+            Ok(()) => every,
+            Err(failed) => {
+                let error = failed.into_error("cannot renew a token");
+                tracing::warn!(%error, "a token cannot be renewed, and is tried again");
+                PAUSE.min(every)
+            }
+        };
+    }
+}
+
+/// The certificates of the machine, as they were at the first connection.
+fn tls() -> IoResult<Arc<ClientConfig>> {
+    static CONFIG: std::sync::Mutex<Option<Arc<ClientConfig>>> = std::sync::Mutex::new(None);
+    let mut config = CONFIG.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(config) = &*config {
+        return Ok(Arc::clone(config));
+    }
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        return Err(IoError::other("this machine has no certificates of authorities"));
+    }
+    let made = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(IoError::other)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::clone(config.insert(Arc::new(made))))
+}

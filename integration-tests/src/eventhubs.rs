@@ -1,0 +1,187 @@
+//! Event Hubs under test: a hub of the emulator, which runs in this process.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use strait_config::{Bus, Registry};
+use strait_core::{Consumer, Error, ErrorKind, Position, Producer, Result};
+use strait_eventhubs::{Access, EventHubs, EventHubsLog, EventHubsProducer, Routing};
+use strait_eventhubs_emulator::{Config, Emulator, HubSettings, Namespace};
+use strait_kit::{
+    LogConsumer, LogSettings, Start, Static,
+    coordination::{Coordinator, CoordinatorSettings},
+};
+use strait_leases::{Options, open};
+use strait_memory::Life;
+use strait_runtime::Meter;
+use strait_testkit::{
+    Capabilities, Channel, FaultyLog, FaultyOwnership, Join, Member, Needs, Reported, Reshard, Rig, Shape, Starts,
+};
+
+use crate::{emulators::fresh, mortal_log::MortalLog, shared::Mortal};
+
+/// So long that a busy machine keeps it.
+const LEASE: Duration = Duration::from_secs(10);
+/// As many as a case may have: a hub has a fixed number of them.
+const PARTITIONS: usize = 1024;
+/// The latest event is that by a time in whole milliseconds.
+const MILLI: Duration = Duration::from_millis(1);
+/// The consumer groups that cases join without having said so: they exist before.
+const GROUPS: [&str; 12] =
+    ["app", "other", "new", "earliest", "latest", "time", "after", "behind", "late", "fresh", "unknown", "billing"];
+
+/// The emulator that all cases share, each with a hub of its own, on a runtime that outlives theirs.
+struct Shared {
+    namespace: Namespace,
+    access: Arc<Access>,
+}
+
+fn shared() -> &'static Shared {
+    static ONCE: OnceLock<Shared> = OnceLock::new();
+    ONCE.get_or_init(|| {
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+            runtime.expect("it starts").block_on(async {
+                let emulator = Emulator::start(Config::default()).await.expect("it starts");
+                let access = Access::parse(&emulator.connection_string("any")).expect("it is one");
+                let shared = Shared { namespace: emulator.namespace().clone(), access: Arc::new(access) };
+                send.send(shared).expect("somebody waits");
+                std::future::pending::<()>().await;
+            });
+        });
+        receive.recv().expect("it starts")
+    })
+}
+
+/// A hub, whose groups keep their rows in a folder.
+#[derive(Clone, Copy, Debug)]
+pub struct EventHubsRig;
+
+#[async_trait]
+impl Rig for EventHubsRig {
+    fn capabilities(&self) -> Capabilities {
+        let can = Capabilities::new(Shape::Log, LEASE).in_order().without_bounds().with_receipts_apart();
+        can.with_starts(Starts::Times).with_latest_reach(MILLI).with_partitions_up_to(PARTITIONS)
+    }
+
+    async fn channel(&self, needs: Needs) -> Result<Box<dyn Channel>> {
+        let hub = fresh("orders");
+        let mut settings = HubSettings::new(&hub, needs.partitions);
+        settings.groups = GROUPS.into_iter().chain(needs.groups.iter().copied()).map(str::to_owned).collect();
+        settings.groups.sort();
+        settings.groups.dedup();
+        let partitions = needs.partitions;
+        let failed = |error| Error::new(ErrorKind::Other, format!("{error}"));
+        shared().namespace.create(settings).map_err(failed)?;
+        let producer = EventHubsProducer::open(&shared().access, &hub, Routing::Partition).await?;
+        producer.close().await?; // others are made of it, with connections of their own
+        let leases = format!("file:{}", std::env::temp_dir().join(fresh("strait-eventhubs-leases")).display());
+        Ok(Box::new(EventHubsChannel { hub, partitions, producer, leases, settled: Arc::default() }))
+    }
+
+    async fn missing(&self) -> Option<Result<Arc<dyn Consumer>>> {
+        let open = async {
+            let log = EventHubsLog::open(&shared().access, &fresh("missing"), "$Default").await?;
+            let ownership = Arc::new(Static::new([]));
+            Ok(Arc::new(LogConsumer::new(log, ownership, LogSettings::default())) as Arc<dyn Consumer>)
+        };
+        Some(open.await)
+    }
+
+    fn configuration(&self) -> String {
+        r#"
+provider = "eventhubs"
+[connections.eventhubs]
+connection_string = "Endpoint=sb://orders.servicebus.windows.net/;SharedAccessKeyName=all;SharedAccessKey=c2VjcmV0"
+[senders.out]
+[senders.out.on.eventhubs]
+hub = "orders"
+[receivers.app]
+dead_letter = "discard"
+[receivers.app.on.eventhubs]
+hub = "orders"
+group = "billing"
+leases = "file:/tmp/leases"
+"#
+        .to_owned()
+    }
+
+    fn configure(&self, text: &str) -> Result<()> {
+        Bus::builder(Registry::new().with(EventHubs)).environment(|_| None).text("strait.toml", text).build().map(drop)
+    }
+}
+
+type Settled = Arc<Mutex<HashMap<(&'static str, Arc<str>), Position>>>;
+
+#[derive(Debug)]
+struct EventHubsChannel {
+    hub: String,
+    partitions: usize,
+    producer: EventHubsProducer,
+    leases: String,
+    /// What each group has committed of each partition.
+    settled: Settled,
+}
+
+impl Drop for EventHubsChannel {
+    fn drop(&mut self) {
+        let _ = shared().namespace.delete(&self.hub); // the case is over
+    }
+}
+
+#[async_trait]
+impl Channel for EventHubsChannel {
+    fn producer(&self) -> Arc<dyn Producer> {
+        Arc::new(self.producer.another())
+    }
+
+    async fn send_foreign(&self) -> Result<()> {
+        strait_testkit::send_foreign(&*self.producer()).await
+    }
+
+    async fn join(&self, join: Join) -> Result<Member> {
+        let (life, meter) = (Life::default(), Meter::default());
+        let engine = join.log_settings(&meter);
+        let log = EventHubsLog::open(&shared().access, &self.hub, join.group).await?;
+        let mut settings = CoordinatorSettings::with_expiry(LEASE)?;
+        settings.start = log.start(&join.start.unwrap_or(Start::Earliest)).await?;
+        settings.check()?;
+        let log = MortalLog::new(log, life.clone());
+        let rows = open(&format!("{}-{}", self.leases, join.group), &Options::default()).await?;
+        let rows = Arc::new(Mortal { rows, life: life.clone() });
+        let coordinator = Coordinator::start_here(rows, Arc::clone(&log) as _, settings)?;
+        coordinator.opened().await?;
+        let ownership = FaultyOwnership::new(Arc::new(coordinator), join.faults.clone());
+        let (settled, group) = (Arc::clone(&self.settled), join.group);
+        let ownership = Reported::new(ownership, move |progress| {
+            let place = (group, Arc::clone(&progress.partition));
+            settled.lock().expect("nothing panics while holding this").insert(place, progress.position.clone());
+            Box::pin(std::future::ready(()))
+        });
+        let consumer = LogConsumer::new(FaultyLog::new(log, join.faults), ownership, engine);
+        Ok(Member::new(Arc::new(consumer), meter, move || life.end()))
+    }
+
+    async fn left(&self, group: &str) -> usize {
+        let settled = self.settled.lock().expect("nothing panics while holding this").clone();
+        let left = |index: usize| {
+            let state = shared().namespace.partition(&self.hub, index)?;
+            let of = settled.iter().find(|((of, id), _)| *of == group && **id == *index.to_string());
+            let next = match of {
+                Some((_, Position::Number(settled))) => i64::try_from(*settled).ok()? + 1,
+                _ => state.begin,
+            };
+            usize::try_from(state.last + 1 - next).ok()
+        };
+        (0..self.partitions).filter_map(left).sum()
+    }
+
+    async fn reshard(&self, _how: Reshard) -> Result<()> {
+        Err(Error::new(ErrorKind::Unsupported, "a hub is not resharded"))
+    }
+}
