@@ -11,7 +11,7 @@ const HUB_BYTES: usize = 256;
 const GROUP_BYTES: usize = 50;
 
 /// What Azure and its tools call the fields.
-const ELSEWHERE: [(&str, &str); 10] = [
+const ELSEWHERE: [(&str, &str); 9] = [
     ("event_hub", "hub"),
     ("event_hub_name", "hub"),
     ("eventhub_name", "hub"),
@@ -21,7 +21,6 @@ const ELSEWHERE: [(&str, &str); 10] = [
     ("consumer_group", "group"),
     ("checkpoint_store", "leases"),
     ("initial_position", "start"),
-    ("owner_level", "group"),
 ];
 
 fn hub(fields: &mut Fields) -> String {

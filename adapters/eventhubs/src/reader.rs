@@ -128,8 +128,15 @@ impl PartitionReader {
     async fn nothing(&mut self) -> Result<Page> {
         let mut page = (None, false);
         if self.looked.is_none_or(|looked| looked.elapsed() >= LOOK) {
-            let now = self.look().await?;
+            let looked = self.look().await;
             self.looked = Some(Instant::now());
+            let now = match looked {
+                Ok(now) => now,
+                Err(error) => {
+                    tracing::debug!(partition = %self.partition, %error, "it is not known how far behind a partition is");
+                    return Ok(Page::Records { records: Vec::new(), lag: None, caught_up: false, resume: None });
+                }
+            };
             let (begin, last) = (u64::try_from(now.begin).unwrap_or(0), u64::try_from(now.last).ok());
             if let Some(next) = self.next
                 && begin > next

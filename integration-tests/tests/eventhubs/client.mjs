@@ -197,6 +197,18 @@ const checks = {
     assert.deepEqual(events[3].body, [1, "2"]);
   },
 
+  async reads_ours() {
+    // Sent by this project, once for each way to choose the partition.
+    const events = await received(2, "2", earliestEventPosition);
+    for (const event of events) {
+      assert.equal(event.body.toString(), "ours");
+      assert.deepEqual([event.partitionKey, event.messageId], ["customer-7", "01010101-0101-0101-0101-010101010101"]);
+      assert.deepEqual([event.contentType, event.correlationId], ["text/plain", "c"]);
+      // The client itself reads bytes as an object of numbers.
+      assert.deepEqual({ ...event.properties }, { text: "ж", bytes: { 0: 0, 1: 255 } });
+    }
+  },
+
   async in_order() {
     const client = producer();
     for (let partition = 0; partition < 4; partition++) {

@@ -246,6 +246,17 @@ def every_type():
         assert b"".join(event.body) == b""
 
 
+def reads_ours():
+    # Sent by this project, once for each way to choose the partition.
+    for event in receive(2, "2", "-1"):
+        read = {name.decode() if isinstance(name, bytes) else name: value for name, value in event.properties.items()}
+        read["text"] = read["text"].decode() if isinstance(read["text"], bytes) else read["text"]
+        assert read == {"text": "ж", "bytes": b"\x00\xff"}, read
+        assert event.body_as_str() == "ours" and event.partition_key == b"customer-7", event
+        assert event.message_id == "01010101-0101-0101-0101-010101010101", event.message_id
+        assert (event.content_type, event.correlation_id) == ("text/plain", "c")
+
+
 def in_order():
     with producer() as client:
         for partition in range(4):

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod others;
+
 use std::{path::Path, process::Stdio, time::Duration};
 
 use strait_emulators::Emulator as Clients;
@@ -18,11 +20,22 @@ const TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Runs a check of a script beside this file, against an emulator of its own.
 async fn check(python: bool, check: &str) {
-    let hub = HubSettings { groups: vec!["billing".into()], ..HubSettings::new("orders", 4) };
-    let emulator = Emulator::start(Config::default().hub(hub)).await.unwrap();
+    let emulator = emulator().await;
     if check == "server_busy" {
         emulator.faults().busy(1.0);
     }
+    run(python, check, &emulator).await;
+    emulator.shutdown().await;
+}
+
+/// An emulator with the hub `orders` of four partitions and the group `billing`.
+async fn emulator() -> Emulator {
+    let hub = HubSettings { groups: vec!["billing".into()], ..HubSettings::new("orders", 4) };
+    Emulator::start(Config::default().hub(hub)).await.unwrap()
+}
+
+/// Runs a check of a script beside this file.
+async fn run(python: bool, check: &str, emulator: &Emulator) {
     let installed = strait_emulators::installed(Clients::EventHubs).unwrap();
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/eventhubs");
     let mut command = if python {
@@ -37,7 +50,6 @@ async fn check(python: bool, check: &str) {
     command.arg(emulator.connection_string("orders")).arg(check).stdin(Stdio::null()).kill_on_drop(true);
     let output = timeout(TIMEOUT, command.output()).await.expect("it ends").unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    emulator.shutdown().await;
 }
 
 macro_rules! checks {

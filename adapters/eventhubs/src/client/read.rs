@@ -88,6 +88,8 @@ pub(crate) struct Events {
     unaccepted: Vec<DeliveryInfo>,
     /// How many bytes an event has, as far as is known.
     event_bytes: usize,
+    /// Why it is over, once all that came before is handed out.
+    ended: Option<Failed>,
 }
 
 struct Link {
@@ -123,6 +125,7 @@ impl Events {
             came: VecDeque::new(),
             unaccepted: Vec::new(),
             event_bytes: EVENT_BYTES,
+            ended: None,
         })
     }
 
@@ -131,10 +134,13 @@ impl Events {
     pub(crate) async fn next(&mut self, most: usize, ahead: usize, patience: Duration) -> Result<Vec<Read>, Failed> {
         let Some(Link { receiver, .. }) = &mut self.link else { return Err(Failed::here("it is closed")) };
         if self.came.is_empty() {
+            if let Some(failed) = &self.ended {
+                return Err(failed.clone());
+            }
             // As many as it may hold, once half of them came.
             let credit = u32::try_from((ahead / self.event_bytes).clamp(1, CREDIT)).unwrap_or(1);
             if receiver.credit() <= credit / 2 {
-                receiver.set_credit(credit).await.map_err(|error| Failed::here(error.to_string()))?;
+                let _ = receiver.set_credit(credit).await; // if it is over, what follows says why
             }
             if let Ok(event) = timeout(patience, receiver.recv::<Body<Value>>()).await {
                 let event = self.unaccepted.note(event)?;
@@ -142,17 +148,16 @@ impl Events {
             }
         }
         while self.came.len() < most
+            && self.ended.is_none()
             && let Some(event) = receiver.recv::<Body<Value>>().now_or_never()
         {
             match self.unaccepted.note(event) {
                 Ok(event) => self.came.push_back(event),
-                // What came before an end is handed out first, and the end told again by the next call.
-                Err(_) => break,
+                Err(failed) => self.ended = Some(failed),
             }
         }
         if !self.unaccepted.is_empty() {
-            let accepted = receiver.accept_all(self.unaccepted.iter().cloned()).await;
-            accepted.map_err(|error| Failed::here(error.to_string()))?;
+            let _ = receiver.accept_all(self.unaccepted.iter().cloned()).await; // the same
             self.unaccepted.clear();
         }
         let count = self.came.len().min(most);
