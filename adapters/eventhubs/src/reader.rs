@@ -91,9 +91,11 @@ impl PartitionReader {
                 continue; // it came before
             }
             self.next = Some(sequence + 1);
-            let (message, stored_at) = match came {
-                Some(Read::Event(event)) => (event.message, event.stored_at),
-                _ => (Message::new("").with_header(FLAW, "undecodable"), None),
+            let (message, stored_at) = if let Some(Read::Event(event)) = came {
+                (event.message, event.stored_at)
+            } else {
+                tracing::warn!(partition = %self.partition, sequence, "an event cannot be decoded");
+                (Message::new("").with_header(FLAW, "undecodable"), None)
             };
             let mut record = Record { message, position: Position::Number(sequence), stored_at };
             let log = [self.client.host().as_bytes(), self.client.hub.as_bytes(), self.partition.as_bytes()];

@@ -220,3 +220,36 @@ fn tls() -> IoResult<Arc<ClientConfig>> {
         .with_no_client_auth();
     Ok(Arc::clone(config.insert(Arc::new(made))))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use strait_eventhubs_emulator::{Config, Emulator, HubSettings, Recorded};
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::client::{Client, Target};
+
+    /// azure-sdk-for-rust#4931: what is closed stays connected.
+    #[tokio::test]
+    async fn tokens_are_renewed_before_they_expire() {
+        let emulator = Emulator::start(Config::default().hub(HubSettings::new("orders", 1))).await.unwrap();
+        let mut access = Access::parse(&emulator.connection_string("orders")).unwrap();
+        access.token_life = Duration::from_secs(6); // a token says it in whole seconds
+        let client = Client::new(&Arc::new(access), "orders");
+        client.largest(Target::Hub).await.unwrap();
+        let puts =
+            || emulator.records().iter().filter(|record| matches!(record.sent, Recorded::PutToken { .. })).count();
+        let links = emulator.open().borrow().links;
+        let renewed = async {
+            while puts() < 3 {
+                sleep(Duration::from_millis(50)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), renewed).await.expect("it is renewed");
+        assert_eq!(emulator.open().borrow().links, links, "no link was detached for its token");
+        client.close().await;
+        emulator.open().wait_for(|open| open.connections == 0).await.unwrap();
+    }
+}
