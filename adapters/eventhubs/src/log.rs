@@ -45,7 +45,7 @@ impl EventHubsLog {
             let text = format!("eventhubs: {hub:?} is replicated over regions, which is not supported");
             return Err(Error::new(ErrorKind::Unsupported, text));
         }
-        // A link that sends says how large an event may be. Whoever may only listen is told nothing.
+        // A sender link tells the largest event; it needs the right to send, which a receiver may not have.
         let message_bytes = match client.largest(Target::Hub).await {
             Ok(largest) => producer::message_bytes(largest),
             Err(error) if error.kind() == ErrorKind::Denied => producer::message_bytes(LARGEST),
@@ -82,7 +82,7 @@ impl EventHubsLog {
             let properties = self.client.partition_properties(partition).await?;
             newest = newest.max(properties.last_enqueued);
         }
-        // Behind the newest event. What is stored in the same millisecond would be left out: let it pass.
+        // An event that is stored in the same millisecond would be skipped: wait until that is over.
         sleep(Duration::from_millis(2)).await;
         let newest = u64::try_from(newest).unwrap_or(0) + 1;
         Ok(Start::At(SystemTime::UNIX_EPOCH + Duration::from_millis(newest)))

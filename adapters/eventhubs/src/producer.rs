@@ -21,13 +21,13 @@ use crate::{
 
 /// Most events of a request.
 const REQUEST_EVENTS: usize = 5000;
-/// What a request has beside its events: the annotation of a key, and what frames add.
+/// The bytes of a request beside its events: the annotation of a key, and a margin.
 const ENVELOPE: usize = 64 + 2 * KEY_BYTES;
 /// How often the list of partitions is asked for again.
 const LOOK: Duration = Duration::from_mins(1);
 /// How soon after a failure.
 const SOON: Duration = Duration::from_secs(1);
-/// The route of what has no key: the service spreads it.
+/// The route of messages without a key, which the service spreads.
 const ANYWHERE: u64 = u64::MAX;
 
 /// Sends events to a hub. A request is stored whole or not at all.
@@ -105,7 +105,7 @@ impl EventHubsProducer {
         }
     }
 
-    /// Sends what goes to one target, in as many requests as its size takes.
+    /// Sends messages to one target, in as many requests as their size takes.
     async fn send_to(
         &self,
         target: Target,
@@ -148,7 +148,7 @@ pub(crate) fn message_bytes(largest: usize) -> usize {
     largest.saturating_sub(ENVELOPE)
 }
 
-/// What is behind a request that failed.
+/// The outcomes of messages behind a request that failed.
 fn not_sent(messages: &[Message]) -> impl Iterator<Item = Result<Receipt>> {
     let error = Error::new(ErrorKind::Unavailable, "eventhubs: a request before it failed, and it was not sent");
     std::iter::repeat_n(Err(error), messages.len())
@@ -181,14 +181,14 @@ impl Producer for EventHubsProducer {
         }
         self.look().await;
         let mut outcomes = Vec::with_capacity(batch.len());
-        // By the partitions as they are now: messages of a route may have come apart since they were planned.
+        // By the current number of partitions: messages of one route may belong to several since they were planned.
         let together = |one: &Message, next: &Message| match self.routing {
             Routing::Partition => self.route(one.key.as_ref()) == self.route(next.key.as_ref()),
             Routing::Service => one.key == next.key,
         };
         for run in batch.chunk_by(together) {
             if let Some(Err(_)) = outcomes.last() {
-                // Something of its keys may be in what failed.
+                // Earlier messages of its keys may have failed.
                 outcomes.extend(not_sent(run));
                 continue;
             }

@@ -107,7 +107,7 @@ impl PartitionReader {
         records
     }
 
-    /// Looks into a hole before what came first: whether events are missing, or the number of that one is not known.
+    /// Finds out why the next event is not the expected one: events expired or were compacted, or its number is unknown.
     async fn look_into(&mut self) -> Result<Option<Page>> {
         let begin = u64::try_from(self.look().await?.begin).unwrap_or(0);
         if let Some(next) = self.next

@@ -45,12 +45,12 @@ pub(crate) struct Connection {
     access: Arc<Access>,
     handle: Mutex<ConnectionHandle<()>>,
     claims: Mutex<Claims>,
-    /// Whether something on it is in a state that nobody knows.
+    /// Whether a link on it is in an unknown state.
     is_broken: AtomicBool,
     renewing: OnceLock<AbortHandle>,
 }
 
-/// What it may do, and what it asks for that by.
+/// The claims to use entities, and the node that grants them.
 struct Claims {
     cbs: Node,
     entities: HashSet<String>,
@@ -100,7 +100,7 @@ impl Connection {
         !self.is_broken.load(Relaxed) && self.handle.try_lock().map_or(true, |handle| !handle.is_closed())
     }
 
-    /// Nobody is to use it any more. It ends with its last link.
+    /// Takes no new links. It ends with its last link.
     pub(crate) fn give_up(&self) {
         self.is_broken.store(true, Relaxed);
     }

@@ -1,7 +1,7 @@
-//! What the adapter needs of AMQP: to read a partition from a place, to send a batch, and to ask for properties.
+//! What the adapter needs of AMQP: reading a partition from a place, sending a batch, and the properties of hub and partition.
 //!
-//! One connection reads, with a session a partition; one sends; one asks. Each is opened at its first use, and again after it
-//! broke. Nothing is tried twice here, but for what never left this machine.
+//! One connection reads, with a session for each partition; one sends; one asks for properties. Each opens at its first use,
+//! and again after it broke. Nothing is retried here, except a request that never left this machine.
 
 mod connection;
 mod line;
@@ -57,7 +57,7 @@ impl Client {
         &self.access.host
     }
 
-    /// Not cancel-safe: a dropped call breaks the connection that asks.
+    /// The properties of the hub. Cancel-safe: the next call attaches to `$management` again.
     pub(crate) async fn hub_properties(&self) -> Result<HubProperties> {
         let what = || format!("cannot look at {:?}", self.hub);
         self.within(what, self.management.hub()).await
@@ -69,8 +69,8 @@ impl Client {
         self.within(what, self.management.partition(partition)).await
     }
 
-    /// Attaches to a partition, behind this place. Cancel-safe: a link that is dropped breaks its connection, which takes it
-    /// along.
+    /// Attaches to a partition at this place. The inner error is that of the link, for the caller to interpret. Cancel-safe: a
+    /// session that is dropped ends with its link.
     pub(crate) async fn open(
         &self,
         partition: &str,
@@ -91,7 +91,7 @@ impl Client {
 
     /// Sends events that fit into one request. It is stored whole or not at all.
     ///
-    /// Not cancel-safe: what was dropped may be stored.
+    /// Not cancel-safe: the events of a dropped call may be stored.
     pub(crate) async fn send(&self, target: Target, key: Option<&str>, events: Vec<Encoded>) -> Result<(), Error> {
         let sent = timeout(self.access.timeout, self.senders.send(target, key, events)).await;
         match sent {

@@ -33,7 +33,7 @@ use crate::{
 
 const SELECTOR: &str = "apache.org:selector-filter:string";
 const SELECTOR_CODE: u64 = 0x0000_468C_0000_0004;
-/// After how long without an event a link that is to send none is taken to have sent its last one.
+/// After how long without an event a draining link is taken for drained.
 const QUIET: Duration = Duration::from_millis(50);
 /// How many bytes an event is taken to have until some came.
 const EVENT_BYTES: usize = 64 << 10;
@@ -84,7 +84,7 @@ pub(crate) struct Events {
     is_closed: bool,
     connection: Arc<Connection>,
     came: VecDeque<Read>,
-    /// Of what came, what is not accepted yet.
+    /// The deliveries that are not accepted yet.
     unaccepted: Vec<DeliveryInfo>,
     /// How many bytes an event has, as far as is known.
     event_bytes: usize,
@@ -169,7 +169,7 @@ impl Events {
         Ok(events)
     }
 
-    /// Detaches. What is under way is read first: the session does not outlive a transfer to a link that is gone.
+    /// Detaches. Events in flight are read first: a transfer to a link that is gone ends its session.
     pub(crate) async fn close(mut self) -> Result<(), Failed> {
         let here = |error: &dyn fmt::Display| Failed::here(error.to_string());
         let Some(Link { mut receiver, mut session }) = self.link.take() else { return Ok(()) };
@@ -183,7 +183,7 @@ impl Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        // What still comes to it may end the connection: nothing new is to be on that.
+        // An event that is in flight may end the connection: no new link is to be on it.
         if !self.is_closed {
             self.connection.give_up();
         }
@@ -205,7 +205,7 @@ impl Read {
     }
 }
 
-/// What is to be accepted.
+/// Deliveries that are not accepted yet.
 trait Note {
     /// Notes a delivery, and what is read of it.
     fn note(&mut self, delivery: Result<Delivery<Body<Value>>, RecvError>) -> Result<Read, Failed>;
@@ -227,8 +227,8 @@ impl Note for Vec<DeliveryInfo> {
     }
 }
 
-/// Asks for nothing more, and reads until nothing comes, or the link is over. The library does not tell when the peer has
-/// answered.
+/// Drains the link: reads until nothing comes any more, or the link is over. The library does not tell when the peer has
+/// answered the drain.
 async fn drain(receiver: &mut Receiver) {
     if receiver.drain().await.is_err() {
         return;
