@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use strait_config::{Connection, Fields, Needs, Provider};
-use strait_core::{Consumer, Producer, Result};
+use strait_core::{Consumer, Error, ErrorKind, Producer, Result};
 use strait_kit::{LogConsumer, LogSettings};
 
 use crate::{
@@ -64,7 +64,7 @@ impl Open {
         match &self.access.hub {
             Some(only) if !only.eq_ignore_ascii_case(hub) => {
                 let reason = format!("is not the EntityPath of the connection string, {only:?}");
-                Err(strait_core::Error::new(strait_core::ErrorKind::Config, fields.sentence("hub", reason)))
+                Err(Error::new(ErrorKind::Config, fields.sentence("hub", reason)))
             }
             _ => Ok(()),
         }

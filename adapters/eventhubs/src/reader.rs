@@ -58,7 +58,10 @@ impl PartitionReader {
             Start::Latest => (Place::Latest, None, None),
             Start::At(time) => (Place::At(*time), None, Some(*time)),
             Start::After(Position::Number(sequence)) => (Place::After(*sequence), sequence.checked_add(1), None),
-            Start::After(position) => return Err(invalid(&format!("{position:?} is no sequence number"))),
+            Start::After(position) => {
+                let text = format!("eventhubs: {position:?} is no sequence number");
+                return Err(Error::new(ErrorKind::Invalid, text));
+            }
             other => return Err(Error::new(ErrorKind::Unsupported, format!("eventhubs: cannot start at {other:?}"))),
         };
         let ahead = ahead.min(MOST_AHEAD);
@@ -109,11 +112,9 @@ impl PartitionReader {
 
     /// Finds out why the next event is not the expected one: events expired or were compacted, or its number is unknown.
     async fn look_into(&mut self) -> Result<Option<Page>> {
-        let begin = u64::try_from(self.look().await?.begin).unwrap_or(0);
-        if let Some(next) = self.next
-            && begin > next
-        {
-            return Ok(Some(Page::Trimmed { oldest: Some(Position::Number(begin)) }));
+        let begin = begin(&self.look().await?);
+        if let Some(trimmed) = self.trimmed(begin) {
+            return Ok(Some(trimmed));
         }
         self.next = match self.came.front() {
             Some(Read::Event(event)) if event.sequence.is_some() => event.sequence,
@@ -124,6 +125,12 @@ impl PartitionReader {
             event.sequence.get_or_insert(next);
         }
         Ok(None)
+    }
+
+    /// Whether the next event is no longer stored, where the oldest one is that of this number.
+    fn trimmed(&self, begin: u64) -> Option<Page> {
+        let is_trimmed = self.next.is_some_and(|next| begin > next);
+        is_trimmed.then(|| Page::Trimmed { oldest: Some(Position::Number(begin)) })
     }
 
     /// An empty page, which says how far it is behind if it is time to ask for that.
@@ -139,13 +146,10 @@ impl PartitionReader {
                     return Ok(Page::Records { records: Vec::new(), lag: None, caught_up: false, resume: None });
                 }
             };
-            let (begin, last) = (u64::try_from(now.begin).unwrap_or(0), u64::try_from(now.last).ok());
-            if let Some(next) = self.next
-                && begin > next
-            {
-                return Ok(Page::Trimmed { oldest: Some(Position::Number(begin)) });
+            if let Some(trimmed) = self.trimmed(begin(&now)) {
+                return Ok(trimmed);
             }
-            let behind = match (self.next, last) {
+            let behind = match (self.next, u64::try_from(now.last).ok()) {
                 (_, None) => Some(0),
                 (Some(next), Some(last)) => Some((last + 1).saturating_sub(next)),
                 // Nothing came yet: there is nothing, or all is before the start.
@@ -162,12 +166,13 @@ impl PartitionReader {
     }
 }
 
-fn what(client: &Client, partition: &str) -> String {
-    format!("cannot read partition {partition:?} of {:?}", client.hub)
+/// The sequence number of the oldest event.
+fn begin(properties: &PartitionProperties) -> u64 {
+    u64::try_from(properties.begin).unwrap_or(0)
 }
 
-fn invalid(text: &str) -> Error {
-    Error::new(ErrorKind::Invalid, format!("eventhubs: {text}"))
+fn what(client: &Client, partition: &str) -> String {
+    format!("cannot read partition {partition:?} of {:?}", client.hub)
 }
 
 #[async_trait]

@@ -117,9 +117,8 @@ impl Events {
             .attach(&mut session)
             .await
             .map_err(|error| attach_failed(&error))?;
-        let attached = Link { receiver, session };
         Ok(Self {
-            link: Some(attached),
+            link: Some(Link { receiver, session }),
             is_closed: false,
             connection,
             came: VecDeque::new(),
@@ -143,15 +142,14 @@ impl Events {
                 let _ = receiver.set_credit(credit).await; // if it is over, what follows says why
             }
             if let Ok(event) = timeout(patience, receiver.recv::<Body<Value>>()).await {
-                let event = self.unaccepted.note(event)?;
-                self.came.push_back(event);
+                self.came.push_back(take_in(event, &mut self.unaccepted)?);
             }
         }
         while self.came.len() < most
             && self.ended.is_none()
             && let Some(event) = receiver.recv::<Body<Value>>().now_or_never()
         {
-            match self.unaccepted.note(event) {
+            match take_in(event, &mut self.unaccepted) {
                 Ok(event) => self.came.push_back(event),
                 Err(failed) => self.ended = Some(failed),
             }
@@ -205,25 +203,21 @@ impl Read {
     }
 }
 
-/// Deliveries that are not accepted yet.
-trait Note {
-    /// Notes a delivery, and what is read of it.
-    fn note(&mut self, delivery: Result<Delivery<Body<Value>>, RecvError>) -> Result<Read, Failed>;
-}
-
-impl Note for Vec<DeliveryInfo> {
-    fn note(&mut self, delivery: Result<Delivery<Body<Value>>, RecvError>) -> Result<Read, Failed> {
-        match delivery {
-            Ok(delivery) => {
-                self.push(DeliveryInfo::from(&delivery));
-                Ok(Read::Event(Box::new(decode(delivery.into_message()))))
-            }
-            Err(RecvError::MessageDecode(error)) => {
-                self.push(error.info);
-                Ok(Read::Undecodable)
-            }
-            Err(error) => Err(failed(&error)),
+/// What is read of a delivery, which is to be accepted from then on.
+fn take_in(
+    delivery: Result<Delivery<Body<Value>>, RecvError>,
+    unaccepted: &mut Vec<DeliveryInfo>,
+) -> Result<Read, Failed> {
+    match delivery {
+        Ok(delivery) => {
+            unaccepted.push(DeliveryInfo::from(&delivery));
+            Ok(Read::Event(Box::new(decode(delivery.into_message()))))
         }
+        Err(RecvError::MessageDecode(error)) => {
+            unaccepted.push(error.info);
+            Ok(Read::Undecodable)
+        }
+        Err(error) => Err(failed(&error)),
     }
 }
 

@@ -24,7 +24,7 @@ use crate::{
     error::Failed,
 };
 
-/// A batch of events, each of which is a data section.
+/// The message format of a batch: each data section is an encoded event.
 const BATCH: u32 = 0x8001_3700;
 /// The largest request where a link does not say it.
 pub(crate) const LARGEST: usize = 1 << 20;

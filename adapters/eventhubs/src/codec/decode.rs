@@ -3,7 +3,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use fe2o3_amqp_types::{
     messaging::{AmqpValue, Body, Message as Wire, MessageAnnotations, MessageId, annotations::OwnedKey},
-    primitives::{SimpleValue, Symbol, Value},
+    primitives::{Symbol, Value},
 };
 use strait_core::{Headers, Id, Key, Message};
 
@@ -41,7 +41,7 @@ pub(crate) fn decode(wire: Wire<Body<Value>>) -> Event {
         }
     }
     for (name, value) in wire.application_properties.into_iter().flat_map(|properties| properties.0) {
-        headers.append(name, simple(value));
+        headers.append(name, bytes(value.into()));
     }
     let mut message = Message::new(payload(wire.body));
     message.key = match annotation(&annotations, KEY) {
@@ -87,10 +87,6 @@ fn payload(body: Body<Value>) -> Bytes {
         }
         Body::Empty => Bytes::new(),
     }
-}
-
-fn simple(value: SimpleValue) -> Bytes {
-    bytes(Value::from(value))
 }
 
 /// The bytes of what has some, else the text of a value.

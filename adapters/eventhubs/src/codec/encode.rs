@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use crate::codec::{Event, decode};
 
-    pub(crate) fn message() -> impl Strategy<Value = Message> {
+    fn message() -> impl Strategy<Value = Message> {
         let value = prop_oneof![any::<Vec<u8>>(), "[ -~]{0,300}".prop_map(String::into_bytes)];
         let name = prop_oneof!["[a-z.-]{1,300}", Just("content-type".to_owned()), Just("correlation-id".to_owned())];
         let payload = prop_oneof![any::<Vec<u8>>(), (0..70_000_usize).prop_map(|size| vec![7; size])];
