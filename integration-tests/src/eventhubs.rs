@@ -1,8 +1,7 @@
 //! Event Hubs under test: a hub of the emulator, which runs in this process.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -11,18 +10,14 @@ use strait_config::{Bus, Registry};
 use strait_core::{Consumer, Error, ErrorKind, Position, Producer, Result};
 use strait_eventhubs::{Access, EventHubs, EventHubsLog, EventHubsProducer, Routing};
 use strait_eventhubs_emulator::{Config, Emulator, HubSettings, Namespace};
-use strait_kit::{
-    LogConsumer, LogSettings, Start, Static,
-    coordination::{Coordinator, CoordinatorSettings},
-};
+use strait_kit::{LogConsumer, LogSettings, Start, Static};
 use strait_leases::{Options, open};
-use strait_memory::Life;
-use strait_runtime::Meter;
-use strait_testkit::{
-    Capabilities, Channel, FaultyLog, FaultyOwnership, Join, Member, Needs, Reported, Reshard, Rig, Shape, Starts,
-};
+use strait_testkit::{Capabilities, Channel, Join, Member, Needs, Reshard, Rig, Shape, Starts};
 
-use crate::{emulators::fresh, mortal_log::MortalLog, shared::Mortal};
+use crate::{
+    coordinated::{self, Settled},
+    emulators::fresh,
+};
 
 /// So long that a busy machine keeps it.
 const LEASE: Duration = Duration::from_secs(10);
@@ -81,7 +76,7 @@ impl Rig for EventHubsRig {
         let producer = EventHubsProducer::open(&shared().access, &hub, Routing::Partition).await?;
         producer.close().await?; // others are made of it, with connections of their own
         let leases = format!("file:{}", std::env::temp_dir().join(fresh("strait-eventhubs-leases")).display());
-        Ok(Box::new(EventHubsChannel { hub, partitions, producer, leases, settled: Arc::default() }))
+        Ok(Box::new(EventHubsChannel { hub, partitions, producer, leases, settled: Settled::default() }))
     }
 
     async fn missing(&self) -> Option<Result<Arc<dyn Consumer>>> {
@@ -116,8 +111,6 @@ leases = "file:/tmp/leases"
     }
 }
 
-type Settled = Arc<Mutex<HashMap<(&'static str, Arc<str>), Position>>>;
-
 #[derive(Debug)]
 struct EventHubsChannel {
     hub: String,
@@ -145,35 +138,19 @@ impl Channel for EventHubsChannel {
     }
 
     async fn join(&self, join: Join) -> Result<Member> {
-        let (life, meter) = (Life::default(), Meter::default());
-        let engine = join.log_settings(&meter);
         let log = EventHubsLog::open(&shared().access, &self.hub, join.group).await?;
-        let mut settings = CoordinatorSettings::with_expiry(LEASE)?;
-        settings.start = log.start(&join.start.unwrap_or(Start::Earliest)).await?;
-        settings.check()?;
-        let log = MortalLog::new(log, life.clone());
+        let start = log.start(join.start.as_ref().unwrap_or(&Start::Earliest)).await?;
+        let settings = coordinated::settings(LEASE, start)?;
         let rows = open(&format!("{}-{}", self.leases, join.group), &Options::default()).await?;
-        let rows = Arc::new(Mortal { rows, life: life.clone() });
-        let coordinator = Coordinator::start_here(rows, Arc::clone(&log) as _, settings)?;
-        coordinator.opened().await?;
-        let ownership = FaultyOwnership::new(Arc::new(coordinator), join.faults.clone());
-        let (settled, group) = (Arc::clone(&self.settled), join.group);
-        let ownership = Reported::new(ownership, move |progress| {
-            let place = (group, Arc::clone(&progress.partition));
-            settled.lock().expect("nothing panics while holding this").insert(place, progress.position.clone());
-            Box::pin(std::future::ready(()))
-        });
-        let consumer = LogConsumer::new(FaultyLog::new(log, join.faults), ownership, engine);
-        Ok(Member::new(Arc::new(consumer), meter, move || life.end()))
+        coordinated::join(log, rows, settings, join, &self.settled).await
     }
 
     async fn left(&self, group: &str) -> usize {
-        let settled = self.settled.lock().expect("nothing panics while holding this").clone();
+        let settled = self.settled.of(group);
         let left = |index: usize| {
             let state = shared().namespace.partition(&self.hub, index)?;
-            let of = settled.iter().find(|((of, id), _)| *of == group && **id == *index.to_string());
-            let next = match of {
-                Some((_, Position::Number(settled))) => i64::try_from(*settled).ok()? + 1,
+            let next = match settled.get(&*index.to_string()) {
+                Some(Position::Number(settled)) => i64::try_from(*settled).ok()? + 1,
                 _ => state.begin,
             };
             usize::try_from(state.last + 1 - next).ok()

@@ -1,8 +1,7 @@
 //! Kinesis under test: a stream of LocalStack, whose groups keep their rows in a folder or in S3.
 
 use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -10,16 +9,9 @@ use async_trait::async_trait;
 use strait_config::{Bus, Registry};
 use strait_core::{Budget, Consumer, Error, ErrorKind, Position, Producer, Result};
 use strait_kinesis::{Access, Client, Envelope, Kinesis, KinesisLog, KinesisProducer, create_stream};
-use strait_kit::{
-    Log, LogConsumer, LogSettings, Page, Start, Static, compare,
-    coordination::{Coordinator, CoordinatorSettings},
-};
+use strait_kit::{Log, LogConsumer, LogSettings, Page, Start, Static, compare};
 use strait_leases::{Options, open};
-use strait_memory::Life;
-use strait_runtime::Meter;
-use strait_testkit::{
-    Capabilities, Channel, FaultyLog, FaultyOwnership, Join, Member, Needs, Reported, Reshard, Rig, Shape, Starts,
-};
+use strait_testkit::{Capabilities, Channel, Join, Member, Needs, Reshard, Rig, Shape, Starts};
 use tokio::{
     sync::{OnceCell, mpsc},
     time::sleep,
@@ -27,10 +19,9 @@ use tokio::{
 
 use crate::{
     again::again,
+    coordinated::{self, Settled},
     emulators::{LocalStack, fresh},
-    mortal_log::MortalLog,
     queues::answered,
-    shared::Mortal,
 };
 
 /// So long that a busy machine, or emulator, keeps it.
@@ -125,7 +116,7 @@ impl Rig for KinesisRig {
         let out = connect().await?;
         let producer = again(|| KinesisProducer::open(&out, &stream.0, Envelope::Kpl)).await?;
         let (leases, options) = self.place();
-        Ok(Box::new(KinesisChannel { stream, client, producer, leases, options, settled: Arc::default() }))
+        Ok(Box::new(KinesisChannel { stream, client, producer, leases, options, settled: Settled::default() }))
     }
 
     async fn missing(&self) -> Option<Result<Arc<dyn Consumer>>> {
@@ -242,8 +233,6 @@ fn deletions() -> &'static mpsc::UnboundedSender<String> {
     })
 }
 
-type Settled = Arc<Mutex<HashMap<(&'static str, Arc<str>), Position>>>;
-
 #[derive(Debug)]
 struct KinesisChannel {
     stream: Stream,
@@ -296,37 +285,21 @@ impl Channel for KinesisChannel {
     }
 
     async fn join(&self, join: Join) -> Result<Member> {
-        let (life, meter) = (Life::default(), Meter::default());
-        let engine = join.log_settings(&meter);
         let client = connect().await?;
         let log = again(|| KinesisLog::open(&client, &self.stream.0, join.group, POLL)).await?;
-        let mut settings = CoordinatorSettings::with_expiry(LEASE)?;
-        settings.start = log.start(&join.start.unwrap_or(Start::Earliest));
-        settings.check()?;
-        let log = MortalLog::new(log, life.clone());
+        let start = log.start(join.start.as_ref().unwrap_or(&Start::Earliest));
+        let settings = coordinated::settings(LEASE, start)?;
         let place = format!("{}-{}", self.leases, join.group);
         let rows = again(|| open(&place, &self.options)).await?;
-        let rows = Arc::new(Mortal { rows, life: life.clone() });
-        let coordinator = Coordinator::start_here(rows, Arc::clone(&log) as _, settings)?;
-        coordinator.opened().await?;
-        let ownership = FaultyOwnership::new(Arc::new(coordinator), join.faults.clone());
-        let (settled, group) = (Arc::clone(&self.settled), join.group);
-        let ownership = Reported::new(ownership, move |progress| {
-            let place = (group, Arc::clone(&progress.partition));
-            settled.lock().expect("nothing panics while holding this").insert(place, progress.position.clone());
-            Box::pin(std::future::ready(()))
-        });
-        let consumer = LogConsumer::new(FaultyLog::new(log, join.faults), ownership, engine);
-        Ok(Member::new(Arc::new(consumer), meter, move || life.end()))
+        coordinated::join(log, rows, settings, join, &self.settled).await
     }
 
     async fn left(&self, group: &str) -> usize {
-        let settled = self.settled.lock().expect("nothing panics while holding this").clone();
-        let of = |shard: &str| settled.iter().find(|((of, id), _)| *of == group && **id == *shard).map(|(_, at)| at);
+        let settled = self.settled.of(group);
         let log = answered(|| self.log()).await;
         let mut left = 0;
         for shard in answered(|| log.partitions()).await {
-            left += answered(|| self.unsettled(&log, &shard.id, of(&shard.id))).await;
+            left += answered(|| self.unsettled(&log, &shard.id, settled.get(&shard.id))).await;
         }
         left
     }

@@ -4,6 +4,8 @@
 #[cfg(feature = "services")]
 pub mod again;
 #[cfg(feature = "services")]
+mod coordinated;
+#[cfg(feature = "services")]
 pub mod emulators;
 #[cfg(feature = "services")]
 pub mod eventhubs;
