@@ -10,11 +10,12 @@ use strait_runtime::{DeadLetter, Meter, Receiver, ReceiverSettings, Sender, Weak
 use tokio::{sync::OnceCell, time::Instant};
 
 use crate::{
-    Builder,
+    Builder, BusHealth,
     document::Document,
     fields::{Fields, near},
     provider::{Connection, Needs, Registry},
-    schema::{Link, ReceiverTable, Schema},
+    schema::{Link, ReceiverTable, Schema, SenderTable},
+    tries::Tries,
 };
 
 /// The channels that configuration names, opened when they are asked for.
@@ -39,9 +40,17 @@ struct Shared {
 struct Open {
     connections: HashMap<String, Arc<OnceCell<Arc<dyn Connection>>>>,
     senders: HashMap<String, Arc<OnceCell<Sender>>>,
-    /// With the time that each has to drain. Whoever drops a receiver closes it: the bus must not keep it open.
-    receivers: Vec<(WeakReceiver, Duration)>,
+    receivers: Vec<Opened>,
     closed: bool,
+}
+
+/// A receiver that was opened, and the time that it has to drain. Dropping a receiver closes it: the bus must not keep it
+/// open.
+#[derive(Debug)]
+struct Opened {
+    name: String,
+    receiver: WeakReceiver,
+    drain: Duration,
 }
 
 /// How long a close takes without receivers, and how long senders have at least once the receivers are closed.
@@ -65,19 +74,33 @@ impl Bus {
     /// [`ErrorKind::Config`] if no sender is called so, [`ErrorKind::Closed`] once the bus is closed; what the provider says
     /// that cannot open it.
     pub async fn sender(&self, name: &str) -> Result<Sender> {
+        self.sender_by(name, self.open_by()).await
+    }
+
+    async fn sender_by(&self, name: &str, end: Instant) -> Result<Sender> {
         let senders = &self.shared.schema.senders;
         let table = senders.get(name).ok_or_else(|| unknown("sender", name, senders))?;
         let cell = Arc::clone(self.open()?.senders.entry(name.to_owned()).or_default());
         let open = async || {
-            let connection = self.connect(&table.connection).await?;
-            let mut settings = table.settings.clone();
-            settings.observer = Arc::clone(&self.shared.observer);
-            let producer = connection.producer(table.on.clone()).await?;
-            Sender::new(producer, settings).map_err(|error| of_table(&table.fields, name, error))
+            let mut tries = Tries::new(name, end);
+            loop {
+                match self.open_sender(name, table).await {
+                    Err(error) => tries.after(error).await?,
+                    sender => return sender,
+                }
+            }
         };
         let sender = cell.get_or_try_init(open).await?.clone();
         // What opened while the bus closed is closed with its last handle, which is here.
         self.open().map(|_| sender)
+    }
+
+    async fn open_sender(&self, name: &str, table: &SenderTable) -> Result<Sender> {
+        let connection = self.connect(&table.connection).await?;
+        let mut settings = table.settings.clone();
+        settings.observer = Arc::clone(&self.shared.observer);
+        let producer = connection.producer(table.on.clone()).await?;
+        Sender::new(producer, settings).map_err(|error| of_table(&table.fields, name, error))
     }
 
     /// A receiver of this name; each call opens another member of its group. Cancel-safe: what was opened is closed.
@@ -89,20 +112,27 @@ impl Bus {
     pub async fn receiver(&self, name: &str) -> Result<Receiver> {
         let receivers = &self.shared.schema.receivers;
         let table = receivers.get(name).ok_or_else(|| unknown("receiver", name, receivers))?;
-        let receiver = self.open_receiver(name, table).await?;
-        let mut open = self.open()?;
-        open.receivers.retain(|(receiver, _)| receiver.upgrade().is_some());
-        open.receivers.push((receiver.downgrade(), table.drain));
-        Ok(receiver)
-    }
-
-    async fn open_receiver(&self, name: &str, table: &ReceiverTable) -> Result<Receiver> {
-        let connection = self.connect(&table.connection).await?;
+        let end = self.open_by();
         let dead_letter = match table.dead_letter.as_str() {
             "discard" => DeadLetter::Discard,
             "block" => DeadLetter::Block,
-            sender => DeadLetter::Channel(self.sender(sender).await?),
+            sender => DeadLetter::Channel(self.sender_by(sender, end).await?),
         };
+        let mut tries = Tries::new(name, end);
+        let receiver = loop {
+            match self.open_receiver(name, table, dead_letter.clone()).await {
+                Err(error) => tries.after(error).await?,
+                receiver => break receiver?,
+            }
+        };
+        let mut open = self.open()?;
+        open.receivers.retain(|opened| opened.receiver.upgrade().is_some());
+        open.receivers.push(Opened { name: name.to_owned(), receiver: receiver.downgrade(), drain: table.drain });
+        Ok(receiver)
+    }
+
+    async fn open_receiver(&self, name: &str, table: &ReceiverTable, dead_letter: DeadLetter) -> Result<Receiver> {
+        let connection = self.connect(&table.connection).await?;
         let meter = Meter::over(Arc::clone(&self.shared.observer));
         let mut settings = ReceiverSettings::new(dead_letter).named(name);
         (settings.ordering, settings.retry, settings.oversize) = (table.ordering, table.retry, table.oversize);
@@ -170,7 +200,7 @@ impl Bus {
         let (receivers, senders) = {
             let mut open = self.lock();
             open.closed = true;
-            let receivers = open.receivers.iter().filter_map(|(receiver, drain)| Some((receiver.upgrade()?, *drain)));
+            let receivers = open.receivers.iter().filter_map(|opened| Some((opened.receiver.upgrade()?, opened.drain)));
             let senders = open.senders.values().filter_map(|sender| sender.get().cloned());
             (receivers.collect::<Vec<_>>(), senders.collect::<Vec<_>>())
         };
@@ -179,6 +209,28 @@ impl Bus {
         let left = drain.saturating_sub(start.elapsed()).max(SENDERS);
         let flushed = join_all(senders.iter().map(|sender| sender.close_within(left))).await;
         drained.into_iter().chain(flushed).collect()
+    }
+
+    /// How the open channels are: senders, and receivers that are not dropped.
+    pub fn health(&self) -> BusHealth {
+        let open = self.lock();
+        let mut health = BusHealth::default();
+        for (name, sender) in &open.senders {
+            if let Some(sender) = sender.get() {
+                health.senders.insert(name.clone(), sender.health());
+            }
+        }
+        for opened in &open.receivers {
+            if let Some(receiver) = opened.receiver.upgrade() {
+                health.receivers.entry(opened.name.clone()).or_default().push(receiver.health());
+            }
+        }
+        health
+    }
+
+    /// Until when a channel that is opened now is tried.
+    fn open_by(&self) -> Instant {
+        Instant::now() + self.shared.schema.open_within
     }
 
     fn open(&self) -> Result<MutexGuard<'_, Open>> {

@@ -19,10 +19,21 @@ pub struct Fields {
     table: Table,
     path: String,
     places: Arc<Places>,
-    known: Vec<String>,
+    /// What was asked for.
+    known: Vec<Field>,
     /// What others call a field, and what it is called here.
     called: Vec<(&'static str, &'static str)>,
     problems: Vec<String>,
+}
+
+/// A field that a table may have, as the code that reads the table asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Field {
+    /// Its name; `retry.first` is the field `first` of the table `retry`.
+    pub name: String,
+    /// Its type, in words: `text`, `duration`, `"fail" or "skip"`.
+    pub kind: String,
 }
 
 /// Where to start with what is stored already.
@@ -76,8 +87,20 @@ impl Fields {
         format!("{}: {path}: {reason}", self.places.file(&path))
     }
 
-    fn take(&mut self, name: &str) -> Option<Value> {
-        self.known.push(name.to_owned());
+    /// What was asked for so far, each field once, in the order of the first look.
+    pub fn known(&self) -> &[Field] {
+        &self.known
+    }
+
+    /// Notes that there is such a field; what is said of it first counts.
+    fn expect(&mut self, name: &str, kind: &str) {
+        if !self.known.iter().any(|field| field.name == name) {
+            self.known.push(Field { name: name.to_owned(), kind: kind.to_owned() });
+        }
+    }
+
+    fn take(&mut self, name: &str, kind: &str) -> Option<Value> {
+        self.expect(name, kind);
         self.table.remove(name)
     }
 
@@ -113,8 +136,8 @@ impl Fields {
     }
 
     /// A value that is no text: a text that was a single variable is read as TOML.
-    fn take_scalar(&mut self, name: &str) -> Option<Value> {
-        let value = self.take(name)?;
+    fn take_scalar(&mut self, name: &str, kind: &str) -> Option<Value> {
+        let value = self.take(name, kind)?;
         match value {
             Value::String(text) if self.is_variable(name) => {
                 if text.is_empty() {
@@ -129,7 +152,7 @@ impl Fields {
 
     /// A text. An empty one is absent, so that `"${VAR:-}"` can mean nothing.
     pub fn text(&mut self, name: &str) -> Option<String> {
-        match self.take(name)? {
+        match self.take(name, "text")? {
             Value::String(text) => (!text.is_empty()).then_some(text),
             other => {
                 self.wrong(name, "a text", &other);
@@ -150,7 +173,7 @@ impl Fields {
 
     /// A text that is never shown, and neither is a value that is no text.
     pub fn secret(&mut self, name: &str) -> Option<Secret> {
-        match self.take(name)? {
+        match self.take(name, "secret")? {
             Value::String(text) => (!text.is_empty()).then(|| Secret::new(text)),
             other => {
                 self.problem(
@@ -169,7 +192,7 @@ impl Fields {
 
     /// A whole number from 1 to `most`.
     pub fn count_up_to(&mut self, name: &str, most: usize) -> Option<usize> {
-        let value = self.take_scalar(name)?;
+        let value = self.take_scalar(name, "number")?;
         if let Value::Integer(number) = value {
             return self.within(name, number.into(), most);
         }
@@ -207,7 +230,7 @@ impl Fields {
 
     /// A number of bytes from 1 to `most`.
     pub fn bytes_up_to(&mut self, name: &str, most: usize) -> Option<usize> {
-        match self.take_scalar(name)? {
+        match self.take_scalar(name, "bytes")? {
             Value::Integer(number) => self.within(name, number.into(), most),
             Value::String(text) => {
                 let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -235,7 +258,7 @@ impl Fields {
 
     /// A duration: a text such as `"200ms"`, a year at most.
     pub fn duration(&mut self, name: &str) -> Option<Duration> {
-        let value = self.take(name)?;
+        let value = self.take(name, "duration")?;
         let duration = value.as_str().and_then(|text| humantime::parse_duration(text).ok());
         let wanted = "a duration, such as \"200ms\" or \"30s\"";
         match (duration, value.as_integer()) {
@@ -260,6 +283,7 @@ impl Fields {
 
     /// The address of a service, as [`check_url`] has it.
     pub fn url(&mut self, name: &str, allow_insecure: bool) -> Option<String> {
+        self.expect(name, "URL");
         let url = self.text(name)?;
         if let Err(reason) = check_url(&url, allow_insecure) {
             self.problem(name, reason);
@@ -269,7 +293,7 @@ impl Fields {
 
     /// Yes or no.
     pub fn flag(&mut self, name: &str) -> Option<bool> {
-        match self.take_scalar(name)? {
+        match self.take_scalar(name, "true or false")? {
             Value::Boolean(flag) => Some(flag),
             other => {
                 self.wrong(name, "true or false", &other);
@@ -280,10 +304,11 @@ impl Fields {
 
     /// One of a few words.
     pub fn choice<T: Copy>(&mut self, name: &str, choices: &[(&str, T)]) -> Option<T> {
+        let words: Vec<_> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
+        self.expect(name, &words.join(" or "));
         let text = self.text(name)?;
         let found = choices.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
         if found.is_none() {
-            let words: Vec<_> = choices.iter().map(|(word, _)| format!("{word:?}")).collect();
             self.wrong(name, &format!("one of {}", words.join(", ")), &Value::String(text));
         }
         found
@@ -291,6 +316,7 @@ impl Fields {
 
     /// Where to start: `"earliest"`, `"latest"`, or a time such as `"2026-01-31T12:00:00Z"`.
     pub fn start(&mut self, name: &str) -> Option<StartAt> {
+        self.expect(name, "start");
         let text = self.text(name)?;
         match &*text {
             "earliest" => return Some(StartAt::Earliest),
@@ -308,7 +334,7 @@ impl Fields {
     /// A table within this one; an empty one if it is absent.
     pub fn table(&mut self, name: &str) -> Self {
         let path = join(&self.path, name);
-        let table = match self.take(name) {
+        let table = match self.take(name, "table") {
             None => Table::new(),
             Some(Value::Table(table)) => table,
             Some(other) => {
@@ -331,6 +357,10 @@ impl Fields {
 
     /// Takes over the problems of a table within this one, and what nobody read there.
     pub fn absorb(&mut self, inner: Self) {
+        let of = inner.path.rsplit('.').next().unwrap_or_default();
+        for Field { name, kind } in &inner.known {
+            self.expect(&join(of, name), kind);
+        }
         self.problems.extend(inner.into_problems());
     }
 
@@ -340,7 +370,7 @@ impl Fields {
                 break;
             }
             let called = self.called.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours);
-            let meant = called.or_else(|| near(&name, self.known.iter().map(String::as_str)));
+            let meant = called.or_else(|| near(&name, self.known.iter().map(|field| field.name.as_str())));
             let reason = match meant {
                 Some(meant) => format!("unknown key; did you mean {meant}?"),
                 None => "unknown key".to_owned(),

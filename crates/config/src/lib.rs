@@ -11,6 +11,7 @@
 
 mod builder;
 mod bus;
+mod describe;
 mod document;
 mod expand;
 mod fields;
@@ -18,15 +19,19 @@ mod files;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod health;
 mod provider;
 mod schema;
 mod secret;
+mod tries;
 mod url;
 
 pub use builder::Builder;
 pub use bus::Bus;
-pub use fields::{Fields, StartAt};
+pub use describe::Described;
+pub use fields::{Field, Fields, StartAt};
 pub use files::IntoFiles;
+pub use health::BusHealth;
 pub use provider::{Connection, Needs, Provider, Registry};
 pub use secret::Secret;
 pub use url::check_url;

@@ -3,7 +3,7 @@ use std::{fmt::Debug, sync::Arc};
 use async_trait::async_trait;
 use strait_core::{Consumer, Observer, Ordering, Producer, Result};
 
-use crate::Fields;
+use crate::{Described, Fields, describe::describe};
 
 /// What the names of providers are, compiled in or not: a table of one that is not is accepted, and left alone.
 pub(crate) const KNOWN: [&str; 5] = ["memory", "kinesis", "sqs", "eventhubs", "pubsub"];
@@ -66,6 +66,15 @@ impl Registry {
     pub fn with(mut self, provider: impl Provider + 'static) -> Self {
         self.0.push(Arc::new(provider));
         self
+    }
+
+    /// The tables that a configuration may have with these providers, and their fields: what `docs/configuration.md` lists.
+    pub fn tables(&self) -> Vec<Described> {
+        describe(self)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &dyn Provider> {
+        self.0.iter().map(|provider| &**provider)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<dyn Provider>> {

@@ -8,7 +8,7 @@ use strait_runtime::{AfterFailure, Backoff, Oversize, Retry, SenderSettings};
 
 use crate::{
     document::Document,
-    fields::{Fields, near},
+    fields::{Field, Fields, near},
     provider::Registry,
 };
 
@@ -20,6 +20,10 @@ pub(crate) struct Schema {
     pub(crate) receivers: BTreeMap<String, ReceiverTable>,
     /// Tables of providers that are not compiled in.
     pub(crate) left_alone: Vec<String>,
+    /// How long opening a channel may be tried.
+    pub(crate) open_within: Duration,
+    /// The fields at the top.
+    pub(crate) root: Vec<Field>,
 }
 
 /// A connection: which provider, and its table.
@@ -58,6 +62,7 @@ pub(crate) fn read(document: &Document, registry: &Registry, problems: &mut Vec<
     let mut root = document.fields();
     let mut schema = Schema::default();
     let default = root.required("provider");
+    schema.open_within = root.duration("open_within").unwrap_or_default();
     let mut connections = root.table("connections");
     for name in connections.names() {
         let mut fields = connections.table(&name);
@@ -78,7 +83,8 @@ pub(crate) fn read(document: &Document, registry: &Registry, problems: &mut Vec<
         let fields = receivers.table(&name);
         reader.receiver(name, fields);
     }
-    let schema = reader.schema;
+    let mut schema = reader.schema;
+    schema.root = root.known().to_vec();
     problems.extend(senders.into_problems());
     problems.extend(receivers.into_problems());
     check_dead_letters(&schema, problems);

@@ -1,14 +1,22 @@
-//! Opening and closing, with services that do not answer.
+//! Opening and closing, with services that do not answer, and health.
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use std::{future::pending, sync::Arc, time::Duration};
+use std::{
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use strait_config::{Bus, Connection, Fields, Needs, Provider, Registry};
 use strait_core::{
     Budget, Consumer, Error, ErrorKind, Guarantees, Limits, Message, Plan, Producer, Receipt, Received, Result, Token,
 };
+use strait_runtime::State;
 use tokio::{
     sync::Notify,
     time::{Instant, timeout},
@@ -22,6 +30,10 @@ const CONFIG: &str = r#"
     topic = "good"
     [senders.silent.on.test]
     topic = "silent"
+    [senders.away.on.test]
+    topic = "away"
+    [senders.missing.on.test]
+    topic = "missing"
     [senders.lost.on.test]
     topic = "lost"
     [senders.far.on.far]
@@ -38,14 +50,23 @@ const CONFIG: &str = r#"
     [receivers.dead]
     dead_letter = "silent"
     [receivers.dead.on.test]
+    [receivers.late]
+    dead_letter = "away"
+    [receivers.late.on.test]
 "#;
 
-/// A service whose topic `silent` never opens, whose topic `lost` never answers a send, and that may not be reached at all.
+/// How often the topic `away` cannot be opened.
+const AWAY: u32 = 3;
+
+/// A service whose topic `silent` never opens, whose topic `away` does not at first, whose topic `missing` does not exist,
+/// whose topic `lost` never answers a send, and that may not be reached at all.
 #[derive(Debug)]
 struct Service;
 
-#[derive(Debug)]
-struct Link;
+#[derive(Debug, Default)]
+struct Link {
+    tries: AtomicU32,
+}
 
 #[derive(Debug)]
 struct Topic {
@@ -71,7 +92,7 @@ impl Provider for Service {
         if connection.flag("answers") == Some(false) {
             pending::<()>().await;
         }
-        Ok(Arc::new(Link))
+        Ok(Arc::new(Link::default()))
     }
 }
 
@@ -82,7 +103,14 @@ impl Connection for Link {
         if topic == "silent" {
             pending::<()>().await;
         }
-        Ok(Arc::new(Topic { answers: topic == "good" }))
+        let failed = |kind| Err(Error::new(kind, format!("test: {topic}: cannot be opened")));
+        if topic == "missing" {
+            return failed(ErrorKind::NotFound);
+        }
+        if topic == "away" && self.tries.fetch_add(1, Relaxed) < AWAY {
+            return failed(ErrorKind::Unavailable);
+        }
+        Ok(Arc::new(Topic { answers: topic != "lost" }))
     }
     async fn consumer(&self, _: Fields, _: Needs) -> Result<Arc<dyn Consumer>> {
         Ok(Arc::new(Source::default()))
@@ -133,7 +161,12 @@ impl Consumer for Source {
 }
 
 fn bus() -> Bus {
-    Bus::builder(Registry::new().with(Service)).environment(|_| None).text("strait.toml", CONFIG).build().unwrap()
+    bus_set("")
+}
+
+fn bus_set(setting: &'static str) -> Bus {
+    let environment = move |name: &str| (name == "STRAIT_SET").then(|| setting.to_owned());
+    Bus::builder(Registry::new().with(Service)).environment(environment).text("strait.toml", CONFIG).build().unwrap()
 }
 
 /// Opens something that never opens, in a task of its own.
@@ -195,4 +228,61 @@ async fn later_calls_bring_the_same_sender() {
     one.unwrap().close().await.unwrap();
     assert_eq!(other.unwrap().send(Message::new("1")).await.unwrap_err().kind(), ErrorKind::Closed);
     bus.close().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_is_away_for_a_moment_is_tried_again_within_open_within() {
+    let error = bus().sender("away").await.unwrap_err();
+    assert_eq!((error.kind(), error.to_string().as_str()), (ErrorKind::Unavailable, "test: away: cannot be opened"));
+
+    let patient = bus_set("open_within = 10s");
+    let start = Instant::now();
+    let (one, other) = tokio::join!(patient.sender("away"), patient.sender("away"));
+    one.unwrap().send(Message::new("1")).await.unwrap();
+    other.unwrap();
+    assert!(start.elapsed() < 3 * SECOND, "after three failures: {:?}", start.elapsed());
+    bus_set("open_within = 10s").receiver("late").await.unwrap();
+
+    let impatient = bus_set("open_within = 300ms");
+    let start = Instant::now();
+    assert_eq!(impatient.receiver("late").await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(start.elapsed() <= Duration::from_millis(300), "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_no_patience_mends_fails_at_once_and_a_close_ends_it() {
+    let bus = bus_set("open_within = 1h");
+    let start = Instant::now();
+    assert_eq!(bus.sender("missing").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+
+    let opening = hang(&bus, "away").await;
+    bus.close().await.unwrap();
+    let error = timeout(SECOND, opening).await.expect("a closed bus opens on").unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Closed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn health_is_that_of_each_open_channel() {
+    let bus = bus();
+    assert_eq!((bus.health().state(), bus.health().senders.len()), (State::Up, 0), "nothing is open");
+    let (good, lost) = (bus.sender("good").await.unwrap(), bus.sender("lost").await.unwrap());
+    let (one, other) = (bus.receiver("app").await.unwrap(), bus.receiver("app").await.unwrap());
+    let pending = lost.enqueue(Message::new("1")).await.unwrap();
+    let health = bus.health();
+    assert_eq!(
+        health.senders.iter().map(|(name, of)| (name.as_str(), of.messages)).collect::<Vec<_>>(),
+        [("good", 0), ("lost", 1)]
+    );
+    assert_eq!((health.receivers["app"].len(), health.state()), (2, State::Up));
+
+    drop(other);
+    good.close().await.unwrap();
+    let health = bus.health();
+    assert_eq!((health.receivers["app"].len(), health.senders["good"].state), (1, State::Closed));
+    assert_eq!(health.state(), State::Up, "what was closed on purpose is not ill");
+    drop(pending);
+    assert!(bus.close().await.is_err());
+    assert_eq!(bus.health().state(), State::Closed);
+    drop(one);
 }

@@ -1,6 +1,8 @@
 #![doc = include_str!("../../../README.md")]
 
-pub use strait_config::{Builder, Bus, Connection, Fields, IntoFiles, Needs, Provider, Registry, Secret};
+pub use strait_config::{
+    Builder, Bus, BusHealth, Connection, Described, Field, Fields, IntoFiles, Needs, Provider, Registry, Secret,
+};
 pub use strait_core::{
     Claim, Consumer, Error, ErrorKind, Guarantees, Headers, Id, Key, Lag, Measure, Message, Observer, Ordering, Origin,
     Position, Producer, Receipt, Result, reserved,
