@@ -87,11 +87,7 @@ fn each_value_out_of_range_is_said_with_what_was_found() {
             "buffer = 5000000000",
             "strait.toml: receivers.billing.buffer: must be 1 to 4294967295, found 5000000000",
         ),
-        (
-            "ordering = \"key\"",
-            "prefetch = 0",
-            "strait.toml: receivers.billing.prefetch: must be 1 to 4294967295, found 0",
-        ),
+        ("ordering = \"key\"", "prefetch = 0", "strait.toml: receivers.billing.prefetch: must be at least 1, found 0"),
         (
             "ordering = \"key\"",
             "buffer_bytes = -1",
@@ -120,7 +116,7 @@ fn each_value_out_of_range_is_said_with_what_was_found() {
         (
             "ordering = \"key\"",
             "in_flight = \"${SET}00000\"",
-            "strait.toml: receivers.billing.in_flight: expected a positive whole number, found a string",
+            "strait.toml: receivers.billing.in_flight: expected a positive whole number, found a text",
         ),
         (
             "ordering = \"key\"",
@@ -130,7 +126,7 @@ fn each_value_out_of_range_is_said_with_what_was_found() {
         (
             "ordering = \"key\"",
             "retry = { attempts = 0 }",
-            "strait.toml: receivers.billing.retry.attempts: must be 1 to 4294967295, found 0",
+            "strait.toml: receivers.billing.retry.attempts: must be at least 1, found 0",
         ),
     ] {
         with(old, new, expected);
@@ -158,7 +154,7 @@ fn each_mistake_is_a_sentence_that_names_the_place() {
         (
             "ordering = \"key\"",
             "in_flight = 9\nbuffer = 8",
-            "strait.toml: receivers.billing.buffer: must be at least in_flight, found 8",
+            "strait.toml: receivers.billing.buffer: must be at least in_flight, which is 9, found 8",
         ),
         (
             "dead_letter = \"dead\"",
@@ -170,22 +166,6 @@ fn each_mistake_is_a_sentence_that_names_the_place() {
             "dead_letter = \"daed\"",
             "strait.toml: receivers.billing.dead_letter: no sender is called \"daed\"; did you mean \"dead\"?",
         ),
-        (
-            "provider = \"memory\"",
-            "provider = \"memroy\"",
-            "no connection or provider is called \"memroy\"; did you mean \"memory\"?",
-        ),
-        (
-            "provider = \"memory\"",
-            "provider = \"kinesis\"",
-            "strait.toml: provider: the provider \"kinesis\" is not compiled in: enable the feature \"kinesis\" of strait",
-        ),
-        (
-            "provider = \"memory\"",
-            "provider = \"${NOT_SET}\"",
-            "strait.toml: provider: the variable NOT_SET is not set",
-        ),
-        ("provider = \"memory\"", "", "strait.toml: provider: is missing"),
         ("group = \"billing\"", "", "strait.toml: receivers.billing.on.memory.group: is missing"),
         ("group = \"billing\"", "group = \"\"", "strait.toml: receivers.billing.on.memory.group: is empty"),
         (
@@ -197,17 +177,17 @@ fn each_mistake_is_a_sentence_that_names_the_place() {
         (
             "ordering = \"key\"",
             "drain = \"30 bananas of a length that nobody wants to read\"",
-            "receivers.billing.drain: expected a duration, such as \"200ms\" or \"30s\", found a string",
+            "receivers.billing.drain: expected a duration, such as \"200ms\" or \"30s\", found a text",
         ),
         (
             "ordering = \"key\"",
             "drain = \"${SET}0 bananas\"",
-            "receivers.billing.drain: expected a duration, such as \"200ms\" or \"30s\", found a string",
+            "receivers.billing.drain: expected a duration, such as \"200ms\" or \"30s\", found a text",
         ),
         (
             "ordering = \"key\"",
             "retry = { first = \"1m\", longest = \"1s\" }",
-            "receivers.billing.retry.first: must not be longer than longest, found 1m",
+            "receivers.billing.retry.first: must not be longer than longest, which is 1s, found 1m",
         ),
         (
             "[senders.dead]",
@@ -218,11 +198,6 @@ fn each_mistake_is_a_sentence_that_names_the_place() {
             "[senders.dead]",
             "[connections.memory]\nshape = \"queue\"\npartitions = 4\n[senders.dead]",
             "connections.memory.partitions: a queue has none: it belongs to shape = \"log\"",
-        ),
-        (
-            "on.kinesis",
-            "on.kinsis",
-            "strait.toml: receivers.billing.on.kinsis: no connection or provider is called \"kinsis\"; did you mean \"kinesis\"?",
         ),
         (
             "[senders.dead]",
@@ -240,11 +215,67 @@ fn each_mistake_is_a_sentence_that_names_the_place() {
 }
 
 #[test]
+fn a_channel_or_provider_that_is_not_there_is_answered_with_those_that_are() {
+    for (old, new, expected) in [
+        (
+            "provider = \"memory\"",
+            "provider = \"memroy\"",
+            "no connection or provider is called \"memroy\"; did you mean \"memory\"?",
+        ),
+        (
+            "provider = \"memory\"",
+            "provider = \"kinesis\"",
+            "strait.toml: provider: the provider \"kinesis\" is not compiled in: enable the feature \"kinesis\" of strait",
+        ),
+        (
+            "provider = \"memory\"",
+            "provider = \"${NOT_SET}\"",
+            "strait.toml: provider: the variable NOT_SET is not set",
+        ),
+        (
+            "provider = \"memory\"",
+            "provider = \"kafka\"",
+            "strait.toml: provider: no connection or provider is called \"kafka\"; \
+             there are eventhubs, kinesis, memory, pubsub, sqs",
+        ),
+        (
+            "provider = \"memory\"",
+            "provider = \"${SET}\"",
+            "strait.toml: provider: its variable names no connection or provider",
+        ),
+        ("provider = \"memory\"", "provider = 7", "strait.toml: provider: expected a text, found 7"),
+        ("provider = \"memory\"", "", "strait.toml: provider: is missing"),
+        (
+            "[senders.dead]",
+            "[senders.dead]\nlinger = \"3m\"",
+            "strait.toml: senders.dead.linger: must be shorter than deadline, which is 2m",
+        ),
+        (
+            "senders.dead.on.memory",
+            "senders.dead.on.sqs",
+            "strait.toml: senders.dead.on: this channel is on \"memory\": add [senders.dead.on.memory]",
+        ),
+        ("[senders.dead]", "[sender.other]\n[senders.dead]", "strait.toml: sender: unknown key; did you mean senders?"),
+        (
+            "on.kinesis",
+            "on.kinsis",
+            "strait.toml: receivers.billing.on.kinsis: no connection or provider is called \"kinsis\"; did you mean \"kinesis\"?",
+        ),
+    ] {
+        with(old, new, expected);
+    }
+}
+
+#[test]
 fn all_mistakes_are_said_at_once() {
     let found = refused(
         &GOOD.replace("ordering = \"key\"", "a = 1\nin_flight = 0").replace("group = \"billing\"", "grup = \"x\""),
     );
     assert_eq!(found.lines().count(), 4, "{found}");
+    let found = refused(&GOOD.replace("senders.dead.on.memory", "senders.dead.on.memroy"));
+    let once =
+        "strait.toml: senders.dead.on.memroy: no connection or provider is called \"memroy\"; did you mean \"memory\"?";
+    assert_eq!(found, once, "that its table is missing follows from that");
     let found = refused(&GOOD.replace("provider = \"memory\"", "provider = \"memroy\""));
     let once = "strait.toml: provider: no connection or provider is called \"memroy\"; did you mean \"memory\"?";
     assert_eq!(found, once, "what is named once for all channels is said once");

@@ -83,7 +83,7 @@ fn connections_are_checked() {
         table("profile = \"dev\"\naccess_key_id = \"a\"\nsecret_access_key = \"hunter2\""),
         "connections.sqs.profile: and access_key_id exclude each other"
     );
-    let number = "expected a text, in quotes; found a value of type integer";
+    let number = "expected a text, in quotes; found a number";
     assert_eq!(table("external_id = 4711"), format!("connections.sqs.external_id: {number}"));
     let token = "belongs to access_key_id and secret_access_key";
     assert_eq!(table("session_token = \"hunter2\""), format!("connections.sqs.session_token: {token}"));

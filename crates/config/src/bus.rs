@@ -173,11 +173,9 @@ impl Bus {
                 Some(Link { provider, fields }) => (provider, fields),
                 None => (name.to_owned(), Document::default().fields()),
             };
-            let provider = self.shared.registry.get(&provider).ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Config,
-                    format!("the provider {provider:?} is not compiled in: enable the feature {provider:?} of strait"),
-                )
+            let registry = &self.shared.registry;
+            let provider = registry.get(&provider).ok_or_else(|| {
+                Error::new(ErrorKind::Config, format!("the provider {provider:?} is not compiled in"))
             })?;
             let receivers = receivers.values().filter(|receiver| receiver.connection == name);
             provider.connect(fields, receivers.map(|receiver| receiver.on.clone()).collect()).await

@@ -50,6 +50,9 @@ pub enum StartAt {
 /// The longest duration. Every clock can count that far.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
+/// A limit that only mistakes reach.
+const FAR: usize = u32::MAX as usize;
+
 /// The longest text that an error shows of what it found.
 const LONGEST_SHOWN: usize = 40;
 
@@ -117,11 +120,10 @@ impl Fields {
     /// What was found, for a sentence: a number, a truth value or a short text as it is written there, of all else the type.
     /// What a variable or a file holds is never shown.
     fn found(&self, name: &str, found: &Value) -> String {
-        let article = if found.type_str().starts_with(['a', 'i']) { "an" } else { "a" };
         match found {
             Value::Integer(_) | Value::Float(_) | Value::Boolean(_) if !self.is_variable(name) => format!("{found}"),
             Value::String(text) if self.shows(name, text) => format!("{text:?}"),
-            _ => format!("{article} {}", found.type_str()),
+            _ => type_of(found).to_owned(),
         }
     }
 
@@ -176,10 +178,7 @@ impl Fields {
         match self.take(name, "secret")? {
             Value::String(text) => (!text.is_empty()).then(|| Secret::new(text)),
             other => {
-                self.problem(
-                    name,
-                    format_args!("expected a text, in quotes; found a value of type {}", other.type_str()),
-                );
+                self.problem(name, format_args!("expected a text, in quotes; found {}", type_of(&other)));
                 None
             }
         }
@@ -203,7 +202,8 @@ impl Fields {
     fn within(&mut self, name: &str, number: i128, most: usize) -> Option<usize> {
         let fits = usize::try_from(number).ok().filter(|number| (1..=most).contains(number));
         if fits.is_none() {
-            let range = if number < 1 && most == usize::MAX { "at least 1".to_owned() } else { format!("1 to {most}") };
+            // Of a limit that nobody comes near, only those who go beyond it want to hear.
+            let range = if number < 1 && most >= FAR { "at least 1".to_owned() } else { format!("1 to {most}") };
             self.out_of_range(name, &format!("must be {range}"), number);
         }
         fits
@@ -216,6 +216,11 @@ impl Fields {
         } else {
             self.problem(name, format_args!("{rule}, found {found}"));
         }
+    }
+
+    /// What another field is that a rule compares with, as the end of a sentence; nothing, if a variable holds it.
+    pub(crate) fn which_is(&self, name: &str, value: impl fmt::Display) -> String {
+        if self.is_variable(name) { String::new() } else { format!(", which is {value}") }
     }
 
     /// Whether it was a single variable, whose value is not shown.
@@ -387,6 +392,18 @@ impl Fields {
     /// [`ErrorKind::Config`] with a line for each problem.
     pub fn finish(self) -> Result<()> {
         report(&self.into_problems())
+    }
+}
+
+/// A value's type, as the documentation calls it.
+fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::String(_) => "a text",
+        Value::Integer(_) | Value::Float(_) => "a number",
+        Value::Boolean(_) => "true or false",
+        Value::Datetime(_) => "a time",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a table",
     }
 }
 

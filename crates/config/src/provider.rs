@@ -5,8 +5,8 @@ use strait_core::{Consumer, Observer, Ordering, Producer, Result};
 
 use crate::{Described, Fields, describe::describe};
 
-/// What the names of providers are, compiled in or not: a table of one that is not is accepted, and left alone.
-pub(crate) const KNOWN: [&str; 5] = ["memory", "kinesis", "sqs", "eventhubs", "pubsub"];
+/// The providers of this library, each a feature of the facade. A table of one that is not compiled in is left alone.
+const OWN: [&str; 5] = ["memory", "kinesis", "sqs", "eventhubs", "pubsub"];
 
 /// Opens channels of one kind of service. Registered as a value: nothing happens at link time.
 #[async_trait]
@@ -52,9 +52,20 @@ pub struct Needs {
     pub observer: Arc<dyn Observer>,
 }
 
-/// The providers that an application has.
-#[derive(Clone, Debug, Default)]
-pub struct Registry(Vec<Arc<dyn Provider>>);
+/// The providers that an application has, and the names of those that it may have in another build.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    providers: Vec<Arc<dyn Provider>>,
+    /// Those that are known by name, and how an application gets each.
+    known: Vec<(String, String)>,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        let feature = |name: &str| (name.to_owned(), format!("enable the feature {name:?} of strait"));
+        Self { providers: Vec::new(), known: OWN.iter().copied().map(feature).collect() }
+    }
+}
 
 impl Registry {
     /// None.
@@ -64,7 +75,25 @@ impl Registry {
 
     /// And this one.
     pub fn with(mut self, provider: impl Provider + 'static) -> Self {
-        self.0.push(Arc::new(provider));
+        self.providers.push(Arc::new(provider));
+        self
+    }
+
+    /// And the name of one that this build may lack: its tables in a configuration are left alone then, so that one file
+    /// serves several builds. `how` completes the error where a channel is on it: how the application gets it.
+    ///
+    /// ```
+    /// use strait_config::{Bus, Registry};
+    ///
+    /// let registry = Registry::new().knowing("kafka", "build with the feature \"kafka\"");
+    /// let error = Bus::builder(registry).text("app.toml", "provider = \"kafka\"\n[senders.orders.on.kafka]").build();
+    /// assert_eq!(
+    ///     error.unwrap_err().to_string(),
+    ///     "app.toml: provider: the provider \"kafka\" is not compiled in: build with the feature \"kafka\"",
+    /// );
+    /// ```
+    pub fn knowing(mut self, name: impl Into<String>, how: impl Into<String>) -> Self {
+        self.known.push((name.into(), how.into()));
         self
     }
 
@@ -74,15 +103,22 @@ impl Registry {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &dyn Provider> {
-        self.0.iter().map(|provider| &**provider)
+        self.providers.iter().map(|provider| &**provider)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Arc<dyn Provider>> {
-        self.0.iter().find(|provider| provider.name() == name)
+        self.providers.iter().find(|provider| provider.name() == name)
+    }
+
+    /// How an application gets the provider `name`, if it is one that is known and not compiled in.
+    pub(crate) fn missing(&self, name: &str) -> Option<&str> {
+        let known = self.known.iter().find(|(known, _)| known == name);
+        known.filter(|_| self.get(name).is_none()).map(|(_, how)| how.as_str())
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|provider| provider.name()).chain(KNOWN)
+        let known = self.known.iter().map(|(name, _)| name.as_str());
+        self.providers.iter().map(|provider| provider.name()).chain(known)
     }
 }
 

@@ -98,7 +98,7 @@ fn check_connections(schema: &mut Schema, registry: &Registry, problems: &mut Ve
         if let Some(provider) = registry.get(&link.provider) {
             provider.check_connection(&mut fields);
             problems.extend(fields.into_problems());
-        } else if crate::provider::KNOWN.contains(&link.provider.as_str()) {
+        } else if registry.missing(&link.provider).is_some() {
             schema.left_alone.push(fields.path().to_owned());
         } else {
             problems.push(fields.sentence("type", unknown(&fields, &link.provider, "provider", registry.names())));
@@ -109,12 +109,15 @@ fn check_connections(schema: &mut Schema, registry: &Registry, problems: &mut Ve
 /// That a name in `fields` names nothing. What a variable holds is not shown.
 fn unknown<'a>(fields: &Fields, name: &str, what: &str, names: impl Iterator<Item = &'a str>) -> String {
     if fields.hides(name) {
-        return format!("no {what} is called as its variable says");
+        return format!("its variable names no {what}");
     }
-    match near(name, names) {
-        Some(near) => format!("no {what} is called {name:?}; did you mean {near:?}?"),
-        None => format!("no {what} is called {name:?}"),
-    }
+    let names: BTreeSet<_> = names.collect();
+    let hint = match near(name, names.iter().copied()) {
+        Some(near) => format!("; did you mean {near:?}?"),
+        None if names.is_empty() => "; there is none".to_owned(),
+        None => format!("; there are {}", names.into_iter().collect::<Vec<_>>().join(", ")),
+    };
+    format!("no {what} is called {name:?}{hint}")
 }
 
 fn check_dead_letters(schema: &Schema, problems: &mut Vec<String>) {
@@ -162,7 +165,8 @@ impl Reader<'_> {
         if settings.deadline.is_zero() {
             fields.problem("deadline", "must be longer than nothing");
         } else if settings.linger >= settings.deadline {
-            fields.problem("linger", "must be shorter than the deadline");
+            let deadline = fields.which_is("deadline", humantime::format_duration(settings.deadline));
+            fields.problem("linger", format_args!("must be shorter than deadline{deadline}"));
         }
         if matches!(name.as_str(), "discard" | "block") {
             self.problems.push(fields.sentence("", "is a word of dead_letter, and cannot name a sender"));
@@ -178,7 +182,8 @@ impl Reader<'_> {
         let in_flight = fields.count_up_to("in_flight", HANDLERS).unwrap_or(64);
         let buffer = fields.count_up_to("buffer", MESSAGES).unwrap_or(in_flight.max(1024));
         if buffer < in_flight {
-            fields.out_of_range("buffer", "must be at least in_flight", buffer);
+            let rule = format!("must be at least in_flight{}", fields.which_is("in_flight", in_flight));
+            fields.out_of_range("buffer", &rule, buffer);
         }
         let prefetch = fields.count_up_to("prefetch", MESSAGES);
         let buffer_bytes = fields.bytes("buffer_bytes").unwrap_or(64 << 20);
@@ -189,7 +194,9 @@ impl Reader<'_> {
         let first = retry.duration("first").unwrap_or(defaults.backoff.first);
         let longest = retry.duration("longest").unwrap_or(defaults.backoff.longest.max(first));
         if first > longest {
-            retry.out_of_range("first", "must not be longer than longest", humantime::format_duration(first));
+            let longest = retry.which_is("longest", humantime::format_duration(longest));
+            let rule = format!("must not be longer than longest{longest}");
+            retry.out_of_range("first", &rule, humantime::format_duration(first));
         }
         fields.absorb(retry);
         if !fields.has("dead_letter") {
@@ -225,17 +232,19 @@ impl Reader<'_> {
         let connection = own.unwrap_or_else(|| self.default.clone());
         let mut on = fields.table("on");
         let mut tables = BTreeMap::new();
+        // A table under a wrong name is one mistake, and may be the one that is missing.
+        let mut all_known = true;
         for name in on.names() {
             let table = on.table(&name);
-            self.check(&name, &table, direction);
+            all_known &= self.check(&name, &table, direction);
             tables.insert(name, table);
         }
         self.problems.extend(on.into_problems());
         let provider = self.provider_of(&connection);
         let found = tables.remove(&connection).or_else(|| tables.remove(&provider));
         if self.registry.get(&provider).is_none() {
-            let reason = if crate::provider::KNOWN.contains(&provider.as_str()) {
-                format!("the provider {provider:?} is not compiled in: enable the feature {provider:?} of strait")
+            let reason = if let Some(how) = self.registry.missing(&provider) {
+                format!("the provider {provider:?} is not compiled in: {how}")
             } else {
                 let names = self.schema.connections.keys().map(String::as_str).chain(self.registry.names());
                 unknown(fields, &connection, "connection or provider", names)
@@ -246,9 +255,9 @@ impl Reader<'_> {
             } else if !is_default {
                 self.problems.push(fields.sentence("provider", reason));
             }
-        } else if found.is_none() {
-            self.problems
-                .push(fields.sentence("on", format_args!("has no table for {connection:?}, where this channel is")));
+        } else if found.is_none() && all_known {
+            let table = format!("{}.on.{connection}", fields.path());
+            self.problems.push(fields.sentence("on", format_args!("this channel is on {connection:?}: add [{table}]")));
         }
         (connection, found.unwrap_or_else(|| fields.table("on")))
     }
@@ -257,7 +266,8 @@ impl Reader<'_> {
         self.schema.connections.get(connection).map_or_else(|| connection.to_owned(), |link| link.provider.clone())
     }
 
-    fn check(&mut self, name: &str, table: &Fields, direction: Direction) {
+    /// Checks the table of a channel on `name`, and says whether there is such a connection or provider.
+    fn check(&mut self, name: &str, table: &Fields, direction: Direction) -> bool {
         let provider = self.provider_of(name);
         let mut fields = table.clone();
         if let Some(provider) = self.registry.get(&provider) {
@@ -266,12 +276,14 @@ impl Reader<'_> {
                 Direction::In => provider.check_receiver(&mut fields),
             }
             self.problems.extend(fields.into_problems());
-        } else if crate::provider::KNOWN.contains(&provider.as_str()) {
+        } else if self.registry.missing(&provider).is_some() {
             self.schema.left_alone.push(fields.path().to_owned());
         } else {
             let names = self.schema.connections.keys().map(String::as_str).chain(self.registry.names());
             let reason = unknown(&fields, name, "connection or provider", names);
             self.problems.push(fields.sentence("", reason));
+            return false;
         }
+        true
     }
 }
