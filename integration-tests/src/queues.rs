@@ -73,7 +73,7 @@ pub(crate) async fn settle(consumer: &dyn Consumer, token: Token) {
 pub async fn feed(bus: Bus, receivers: &[&str]) {
     let orders = again(|| bus.sender("orders")).await.expect("the sender opens");
     for number in 0..5 {
-        let message = Message::new(number.to_string()).with_key("a".parse().expect("it is a key"));
+        let message = Message::new(number.to_string()).with_key("a");
         orders.send(message).await.expect("it is sent");
     }
     for name in receivers {

@@ -12,6 +12,18 @@ use crate::{Error, ErrorKind, Result};
 /// Any non-empty UTF-8 of at most 1,024 bytes, since what is received must be representable. What *every* provider can
 /// carry is narrower: see [`is_portable`](Self::is_portable). A sender refuses a key that its provider cannot carry.
 ///
+/// Made of a text or a whole number by `From`, which checks nothing: a sender refuses a key that breaks the limits, with
+/// [`ErrorKind::Invalid`]. [`Key::new`] and `parse` check them at once.
+///
+/// ```
+/// use strait_core::{Key, Message};
+///
+/// let order = Message::new("paid").with_key("customer-7");
+/// let other = Message::new("paid").with_key(7);
+/// assert_eq!((order.key, other.key), (Some(Key::from("customer-7")), Some("7".parse()?)));
+/// # Ok::<_, strait_core::Error>(())
+/// ```
+///
 /// `Debug` shows its length only: keys are often personal data, and debug output ends up in logs.
 #[derive(Clone, Eq, PartialOrd, Ord)]
 pub struct Key(Arc<str>);
@@ -41,13 +53,18 @@ impl Key {
     ///
     /// [`ErrorKind::Invalid`] if `text` is empty or too long.
     pub fn new(text: &str) -> Result<Self> {
-        if text.is_empty() || text.len() > Self::LONGEST {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                format!("key: has {} bytes, and must have 1 to {}", text.len(), Self::LONGEST),
-            ));
-        }
+        check(text)?;
         Ok(Self(text.into()))
+    }
+
+    /// Checks the key against the limits above.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] if it is empty or too long.
+    #[inline]
+    pub fn check(&self) -> Result<()> {
+        check(&self.0)
     }
 
     /// The text.
@@ -62,6 +79,16 @@ impl Key {
     }
 }
 
+#[inline]
+fn check(text: &str) -> Result<()> {
+    if (1..=Key::LONGEST).contains(&text.len()) { Ok(()) } else { Err(out_of_limits(text.len())) }
+}
+
+#[cold]
+fn out_of_limits(bytes: usize) -> Error {
+    Error::new(ErrorKind::Invalid, format!("key: has {bytes} bytes, and must have 1 to {}", Key::LONGEST))
+}
+
 impl FromStr for Key {
     type Err = Error;
 
@@ -70,21 +97,42 @@ impl FromStr for Key {
     }
 }
 
-impl TryFrom<&str> for Key {
-    type Error = Error;
-
-    fn try_from(text: &str) -> Result<Self> {
-        Self::new(text)
+impl From<&str> for Key {
+    fn from(text: &str) -> Self {
+        Self(text.into())
     }
 }
 
-impl TryFrom<String> for Key {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        Self::new(&text)
+impl From<&String> for Key {
+    fn from(text: &String) -> Self {
+        Self(text.as_str().into())
     }
 }
+
+impl From<String> for Key {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<&Self> for Key {
+    fn from(key: &Self) -> Self {
+        key.clone()
+    }
+}
+
+/// A whole number is a key by its decimal digits.
+macro_rules! of_numbers {
+    ($($number:ty),*) => {$(
+        impl From<$number> for Key {
+            fn from(number: $number) -> Self {
+                number.to_string().into()
+            }
+        }
+    )*};
+}
+
+of_numbers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize);
 
 impl AsRef<str> for Key {
     fn as_ref(&self) -> &str {
@@ -114,6 +162,14 @@ mod tests {
         assert!(Key::new(&"k".repeat(1024)).is_ok());
         let error = Key::new(&"k".repeat(1025)).unwrap_err();
         assert_eq!(error.to_string(), "key: has 1025 bytes, and must have 1 to 1024");
+    }
+
+    #[test]
+    fn conversions_check_nothing() {
+        assert_eq!(Key::from("7"), Key::from(7_u64));
+        assert_eq!(Key::from(i64::MIN), Key::new("-9223372036854775808").unwrap());
+        assert_eq!(Key::from("".to_owned()).check().unwrap_err().kind(), ErrorKind::Invalid);
+        assert!(Key::from(&"k".repeat(1025)).check().is_err() && Key::from(&"k".repeat(1024)).check().is_ok());
     }
 
     #[test]

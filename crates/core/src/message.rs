@@ -42,9 +42,9 @@ impl Message {
         Self { payload: payload.into(), ..Self::default() }
     }
 
-    /// Sets the ordering key.
-    pub fn with_key(mut self, key: Key) -> Self {
-        self.key = Some(key);
+    /// Sets the ordering key: a text, a whole number, or a [`Key`]. A sender refuses one that breaks the limits of a key.
+    pub fn with_key(mut self, key: impl Into<Key>) -> Self {
+        self.key = Some(key.into());
         self
     }
 

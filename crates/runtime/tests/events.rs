@@ -84,7 +84,7 @@ async fn the_life_of_a_message_that_fails() {
     let (script, store) = (Script::log(), Store::default());
     let message = |text: &'static str, id| Message::new(text).with_id(Id::from_bytes([id; 16]));
     for message in [message("hunter1", 1), message("hunter2", 2), message("hunter3", 3)] {
-        script.push_message(message.with_key("hunter".parse().unwrap()));
+        script.push_message(message.with_key("hunter"));
     }
     let worker = Worker::new(receiver(&script, dead_letters(&store))).stop_on(sleep(MINUTE));
     worker.run(async |delivery, _| handle(&delivery)).await.unwrap();

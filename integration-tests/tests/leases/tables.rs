@@ -123,7 +123,7 @@ async fn groups_streams_and_applications_share_a_table() {
         (&other, "billing", "orders", &orders),
     ];
     for log in [&orders, &payments] {
-        let keyed = |key: u32| Message::new(key.to_string()).with_key(key.to_string().parse().unwrap());
+        let keyed = |key: u32| Message::new(key.to_string()).with_key(key);
         let batch: Vec<_> = (0..MESSAGES).map(keyed).collect();
         assert!(log.producer().send(&batch).await.iter().all(Result::is_ok));
     }

@@ -60,7 +60,7 @@ async fn a_message_goes_through_a_file() {
     );
     let bus = build(&text).unwrap();
     let (sender, receiver) = (bus.sender("out").await.unwrap(), bus.receiver("app").await.unwrap());
-    let message = Message::new("1").with_key("customer-7".parse().unwrap()).with_header("content-type", "text/plain");
+    let message = Message::new("1").with_key("customer-7").with_header("content-type", "text/plain");
     sender.send(message).await.unwrap();
     let delivery = receiver.recv().await.unwrap().unwrap();
     assert_eq!(

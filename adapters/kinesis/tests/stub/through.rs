@@ -52,7 +52,7 @@ poll = "200ms"
 async fn send(bus: &Bus, numbers: std::ops::Range<u32>) {
     let orders = bus.sender("orders").await.unwrap();
     for number in numbers {
-        let message = Message::new(number.to_string()).with_key(format!("k{}", number % 8).parse().unwrap());
+        let message = Message::new(number.to_string()).with_key(format!("k{}", number % 8));
         orders.send(message).await.unwrap();
     }
 }

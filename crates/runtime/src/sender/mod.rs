@@ -168,6 +168,9 @@ impl Sender {
         if !message.headers.is_empty() {
             self.check_headers(message)?;
         }
+        if let Some(key) = &message.key {
+            key.check().map_err(|error| self.shared().error(error.kind(), error))?;
+        }
         self.handle.producer.plan(message)
     }
 

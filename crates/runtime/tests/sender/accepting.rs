@@ -20,7 +20,9 @@ async fn what_cannot_be_carried_is_refused_by_name_and_touches_nothing() {
     let received = Received::new(keyed("a"), claim(), Origin::default()).message;
     for (message, kind, text) in [
         (keyed("a").with_header("refused", "1"), ErrorKind::Unsupported, "headers: \"refused\""),
-        (of_bytes(101).with_key("a".parse().unwrap()), ErrorKind::Invalid, "message: has 101 bytes"),
+        (of_bytes(101).with_key("a"), ErrorKind::Invalid, "message: has 101 bytes"),
+        (plain("1").with_key(""), ErrorKind::Invalid, "key: has 0 bytes, and must have 1 to 1024"),
+        (plain("1").with_key("k".repeat(1025)), ErrorKind::Invalid, "key: has 1025 bytes, and must have 1 to 1024"),
         (received.clone(), ErrorKind::Invalid, "forward()"),
         (keyed("a").with_header("strait-secret", "s3cret"), ErrorKind::Invalid, "\"strait-secret\""),
     ] {
@@ -40,7 +42,7 @@ async fn what_cannot_be_carried_is_refused_by_name_and_touches_nothing() {
     assert_eq!((health.messages, health.bytes, health.paused_keys), (0, 0, 0));
     assert!(provider.requests().is_empty());
     for message in [
-        of_bytes(100).with_key("a".parse().unwrap()),
+        of_bytes(100).with_key("a"),
         received.forward(),
         received.redrive(),
         keyed("a").with_header(reserved::CAUSE, "c"),
@@ -63,7 +65,7 @@ async fn why_a_message_was_not_accepted_reads_as_a_sentence() {
 async fn any_content_arrives_as_it_was() {
     let (provider, sender) = open_with(Limits::new(10, 4096), |_| {});
     let every_byte: Vec<u8> = (0..=255).collect();
-    let message = Message::new(every_byte).with_key("ключ 1".parse().unwrap()).with_header("Ünïcode", vec![0, 255]);
+    let message = Message::new(every_byte).with_key("ключ 1").with_header("Ünïcode", vec![0, 255]);
     let id = Id::from_bytes([7; 16]);
     sender.send(message.clone().with_id(id)).await.unwrap();
     sender.send(Message::default()).await.unwrap();

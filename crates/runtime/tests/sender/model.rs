@@ -23,7 +23,7 @@ fn message(n: usize, (bytes, key, route): Shape) -> Message {
     payload.extend(std::iter::repeat_n('x', bytes.saturating_sub(3)));
     let message = plain(&payload).with_header("route", route.to_string());
     match key {
-        Some(key) => message.with_key(format!("k{key}").parse().unwrap()),
+        Some(key) => message.with_key(format!("k{key}")),
         None => message,
     }
 }

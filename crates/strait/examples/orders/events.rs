@@ -90,7 +90,7 @@ pub(crate) fn message(
     let mut id = *b"orders\x80\0\x80\0\0\0\0\0\0\0"; // shaped as a UUID of version 8
     id[7] = channel as u8;
     id[9..].copy_from_slice(&number.to_be_bytes()[1..]);
-    Ok(Message::json(payload)?.with_key(Key::new(customer)?).with_id(Id::from_bytes(id)))
+    Ok(Message::json(payload)?.with_key(customer).with_id(Id::from_bytes(id)))
 }
 
 /// Whose message it is.
