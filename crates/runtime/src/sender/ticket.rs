@@ -161,27 +161,45 @@ impl Drop for Pending {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
+
     use super::*;
 
-    #[test]
-    fn a_waker_is_asked_for_only_while_there_is_no_outcome() {
-        let mut tickets = Tickets::default();
-        let sent = || Outcome::Sent(Receipt::new(1));
-        let (known, open) = (tickets.issue(), tickets.issue());
-        tickets.end(known, sent());
-        assert!(matches!(tickets.poll(known, Waker::noop(), &mut None), Some(Poll::Ready(_))));
-        assert!(tickets.poll(open, Waker::noop(), &mut None).is_none(), "one is to be cloned, without the lock");
-        let mut clone = Some(Waker::noop().clone());
-        assert!(matches!(tickets.poll(open, Waker::noop(), &mut clone), Some(Poll::Pending)));
-        assert!(clone.is_none(), "taken");
-        assert!(matches!(tickets.poll(open, Waker::noop(), &mut None), Some(Poll::Pending)), "it waits already");
-        assert!(matches!(tickets.end(open, sent()), Ended::Waited(Some(_))));
-        let ended_meanwhile = tickets.issue();
-        assert!(tickets.poll(ended_meanwhile, Waker::noop(), &mut None).is_none());
-        tickets.end(ended_meanwhile, sent());
-        let mut clone = Some(Waker::noop().clone());
-        assert!(matches!(tickets.poll(ended_meanwhile, Waker::noop(), &mut clone), Some(Poll::Ready(_))));
-        assert!(clone.is_some(), "left to be dropped without the lock");
+    /// The waker of a task of tokio, whose clones are known to wake the same. Those of [`Waker::noop`] need not be: each may
+    /// have a copy of its functions.
+    async fn with_a_waker(test: impl FnOnce(&Waker) + Send + 'static) {
+        let mut test = Some(test);
+        let polled = poll_fn(move |context| {
+            if let Some(test) = test.take() {
+                test(context.waker());
+            }
+            Poll::Ready(())
+        });
+        tokio::spawn(polled).await.expect("it does not panic");
+    }
+
+    #[tokio::test]
+    async fn a_waker_is_asked_for_only_while_there_is_no_outcome() {
+        with_a_waker(|waker| {
+            let mut tickets = Tickets::default();
+            let sent = || Outcome::Sent(Receipt::new(1));
+            let (known, open) = (tickets.issue(), tickets.issue());
+            tickets.end(known, sent());
+            assert!(matches!(tickets.poll(known, waker, &mut None), Some(Poll::Ready(_))));
+            assert!(tickets.poll(open, waker, &mut None).is_none(), "one is to be cloned, without the lock");
+            let mut clone = Some(waker.clone());
+            assert!(matches!(tickets.poll(open, waker, &mut clone), Some(Poll::Pending)));
+            assert!(clone.is_none(), "taken");
+            assert!(matches!(tickets.poll(open, waker, &mut None), Some(Poll::Pending)), "it waits already");
+            assert!(matches!(tickets.end(open, sent()), Ended::Waited(Some(_))));
+            let ended_meanwhile = tickets.issue();
+            assert!(tickets.poll(ended_meanwhile, waker, &mut None).is_none());
+            tickets.end(ended_meanwhile, sent());
+            let mut clone = Some(waker.clone());
+            assert!(matches!(tickets.poll(ended_meanwhile, waker, &mut clone), Some(Poll::Ready(_))));
+            assert!(clone.is_some(), "left to be dropped without the lock");
+        })
+        .await;
     }
 
     #[test]
