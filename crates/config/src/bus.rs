@@ -6,7 +6,7 @@ use std::{
 
 use futures_util::future::join_all;
 use strait_core::{Error, ErrorKind, Observer, Result};
-use strait_runtime::{DeadLetter, Meter, Receiver, ReceiverSettings, Sender, WeakReceiver, Worker};
+use strait_runtime::{DeadLetter, Meter, Receiver, ReceiverSettings, Redrive, Sender, WeakReceiver, Worker};
 use tokio::{sync::OnceCell, time::Instant};
 
 use crate::{
@@ -110,14 +110,23 @@ impl Bus {
     /// [`ErrorKind::Config`] if no receiver is called so, [`ErrorKind::Unsupported`] if the provider cannot keep what is
     /// asked for, [`ErrorKind::Closed`] once the bus is closed; what the provider says that cannot open it.
     pub async fn receiver(&self, name: &str) -> Result<Receiver> {
-        let receivers = &self.shared.schema.receivers;
-        let table = receivers.get(name).ok_or_else(|| unknown("receiver", name, receivers))?;
+        let table = self.receiver_table(name)?;
         let end = self.open_by();
         let dead_letter = match table.dead_letter.as_str() {
             "discard" => DeadLetter::Discard,
             "block" => DeadLetter::Block,
             sender => DeadLetter::Channel(self.sender_by(sender, end).await?),
         };
+        self.receiver_by(name, table, dead_letter, end).await
+    }
+
+    async fn receiver_by(
+        &self,
+        name: &str,
+        table: &ReceiverTable,
+        dead_letter: DeadLetter,
+        end: Instant,
+    ) -> Result<Receiver> {
         let mut tries = Tries::new(name, end);
         let receiver = loop {
             match self.open_receiver(name, table, dead_letter.clone()).await {
@@ -129,6 +138,11 @@ impl Bus {
         open.receivers.retain(|opened| opened.receiver.upgrade().is_some());
         open.receivers.push(Opened { name: name.to_owned(), receiver: receiver.downgrade(), drain: table.drain });
         Ok(receiver)
+    }
+
+    fn receiver_table(&self, name: &str) -> Result<&ReceiverTable> {
+        let receivers = &self.shared.schema.receivers;
+        receivers.get(name).ok_or_else(|| unknown("receiver", name, receivers))
     }
 
     async fn open_receiver(&self, name: &str, table: &ReceiverTable, dead_letter: DeadLetter) -> Result<Receiver> {
@@ -158,6 +172,27 @@ impl Bus {
     /// As [`receiver`](Self::receiver).
     pub async fn worker(&self, name: &str) -> Result<Worker> {
         Ok(Worker::new(self.receiver(name).await?))
+    }
+
+    /// Sends dead letters again: what the receiver `from` receives goes by the sender `to`, as it was before it died. It
+    /// begins with [`Redrive::run`]. The receiver's own `retry` and `dead_letter` do not count: a letter that cannot be
+    /// sent stays where it is.
+    ///
+    /// ```no_run
+    /// # async fn example(bus: strait_config::Bus) -> strait_core::Result<()> {
+    /// let redriven = bus.redrive("failed", "orders").await?.limit(1000).run().await?;
+    /// println!("{} sent again, {} died again meanwhile", redriven.sent, redriven.left);
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`receiver`](Self::receiver) and [`sender`](Self::sender).
+    pub async fn redrive(&self, from: &str, to: &str) -> Result<Redrive> {
+        let to = self.sender(to).await?;
+        let mut table = self.receiver_table(from)?.clone();
+        table.retry.attempts = u32::MAX;
+        Ok(Redrive::new(self.receiver_by(from, &table, DeadLetter::Block, self.open_by()).await?, to))
     }
 
     /// The key paths of tables that were left alone, since their provider is known and not compiled in.

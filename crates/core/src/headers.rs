@@ -122,6 +122,10 @@ pub mod reserved {
     pub const REASON: &str = "strait-dead-letter-reason";
     /// How many attempts it had.
     pub const ATTEMPTS: &str = "strait-dead-letter-attempts";
+    /// The receiver that could not process it, by its name in the configuration.
+    pub const RECEIVER: &str = "strait-dead-letter-receiver";
+    /// When it became a dead letter, by the clock of its process: `2026-01-31T12:00:00.000Z`.
+    pub const TIME: &str = "strait-dead-letter-time";
     /// Where it was received from: `provider:source`.
     pub const SOURCE: &str = "strait-dead-letter-source";
     /// The partition it was received from, on a log.
@@ -135,9 +139,9 @@ pub mod reserved {
     /// How often the message became a dead letter, this time included. A redrive begins anew.
     pub const DEATHS: &str = "strait-dead-letter-deaths";
 
-    const OURS: [&str; 13] = [
-        CAUSE, REDRIVE, REDRIVE_OF, LEFT_OUT, TYPES, REASON, ATTEMPTS, SOURCE, PARTITION, POSITION, TRUNCATED, KEY,
-        DEATHS,
+    const OURS: [&str; 15] = [
+        CAUSE, REDRIVE, REDRIVE_OF, LEFT_OUT, TYPES, REASON, ATTEMPTS, RECEIVER, TIME, SOURCE, PARTITION, POSITION,
+        TRUNCATED, KEY, DEATHS,
     ];
 
     /// Whether this library wrote a header of this name, so that a sender lets it pass.

@@ -168,7 +168,7 @@ mod tests {
     fn conversions_check_nothing() {
         assert_eq!(Key::from("7"), Key::from(7_u64));
         assert_eq!(Key::from(i64::MIN), Key::new("-9223372036854775808").unwrap());
-        assert_eq!(Key::from("".to_owned()).check().unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(Key::from(String::new()).check().unwrap_err().kind(), ErrorKind::Invalid);
         assert!(Key::from(&"k".repeat(1025)).check().is_err() && Key::from(&"k".repeat(1024)).check().is_ok());
     }
 

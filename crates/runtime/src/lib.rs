@@ -10,6 +10,7 @@ mod handlers;
 mod json;
 mod meter;
 mod receiver;
+mod redrive;
 mod sender;
 mod worker;
 
@@ -25,5 +26,6 @@ pub use receiver::{
     Batch, DeadLetter, Delivery, Entry, Health, Oversize, Receiver, ReceiverSettings, Retry, Stalled, State,
     WeakReceiver,
 };
+pub use redrive::{Redrive, Redriven};
 pub use sender::{AfterFailure, Outcome, Pending, Sender, SenderHealth, SenderSettings, TryEnqueueError};
 pub use worker::{Context, Worker};

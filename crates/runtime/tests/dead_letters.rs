@@ -53,6 +53,9 @@ async fn the_last_attempt_goes_to_the_dead_letters_before_it_is_settled() {
     assert_eq!(letter.headers.get_str(reserved::REASON), Some("card declined"));
     assert_eq!(letter.headers.get_str(reserved::ATTEMPTS), Some("3"));
     assert_eq!(letter.headers.get_str(reserved::SOURCE), Some("script:test"));
+    assert_eq!(letter.headers.get_str(reserved::RECEIVER), Some("receiver"));
+    let time = humantime::parse_rfc3339(letter.headers.get_str(reserved::TIME).unwrap()).unwrap();
+    assert!(time.elapsed().unwrap().as_secs() < 600, "{time:?}");
     assert_eq!(receiver.health().counts.dead_lettered, 1);
 }
 

@@ -17,8 +17,8 @@ pub use strait_memory as memory;
 pub use strait_pubsub as pubsub;
 pub use strait_runtime::{
     AfterFailure, Backoff, Batch, Context, DeadLetter, Delivery, Entry, Failure, Health, Json, Meter, OrFail, Outcome,
-    Oversize, Pending, Receiver, ReceiverSettings, Retry, Sender, SenderHealth, SenderSettings, Stalled, State,
-    TryEnqueueError, WeakReceiver, Worker, json, json_with, with,
+    Oversize, Pending, Receiver, ReceiverSettings, Redrive, Redriven, Retry, Sender, SenderHealth, SenderSettings,
+    Stalled, State, TryEnqueueError, WeakReceiver, Worker, json, json_with, with,
 };
 
 #[cfg(feature = "sqs")]

@@ -1,5 +1,7 @@
 //! Dead letters: stored before their source is settled.
 
+use std::{sync::Arc, time::SystemTime};
+
 use strait_core::{Error, ErrorKind, Guarantees, Id, Message, Plan, Receipt, Result, planted, reserved};
 
 use super::{Oversize, item::Item};
@@ -14,14 +16,15 @@ const PLACE_BYTES: usize = 128;
 /// How often a message becomes a dead letter before it is not buried again: then the dead letters lead in a circle.
 const MOST_DEATHS: u32 = 16;
 
-/// Stores the dead letter of `item`, and gives the item back.
+/// Stores the dead letter of `item`, which the receiver `name` could not process, and gives the item back.
 pub(super) async fn bury(
     item: Box<Item>,
+    name: Arc<str>,
     sender: Sender,
     guarantees: Guarantees,
     oversize: Oversize,
 ) -> (Box<Item>, Result<Receipt>) {
-    let outcome = match dead_letter(&item, &guarantees, &sender, oversize) {
+    let outcome = match dead_letter(&item, &name, &guarantees, &sender, oversize) {
         Ok(message) => store(&sender, message).await,
         Err(error) => Err(error),
     };
@@ -46,8 +49,14 @@ async fn store(sender: &Sender, message: Message) -> Result<Receipt> {
 /// # Errors
 ///
 /// What the channel can never carry, or has carried too often.
-fn dead_letter(item: &Item, guarantees: &Guarantees, sender: &Sender, oversize: Oversize) -> Result<Message> {
-    let mut letter = explained(item, guarantees);
+fn dead_letter(
+    item: &Item,
+    name: &str,
+    guarantees: &Guarantees,
+    sender: &Sender,
+    oversize: Oversize,
+) -> Result<Message> {
+    let mut letter = explained(item, name, guarantees);
     if letter.deaths() > MOST_DEATHS && !planted!("buried-for-ever") {
         let text = format!(
             "dead_letter: the message has become a dead letter {MOST_DEATHS} times: the dead letters lead in a circle"
@@ -75,7 +84,7 @@ fn dead_letter(item: &Item, guarantees: &Guarantees, sender: &Sender, oversize: 
 }
 
 /// The message of `item` with the reason, the number of attempts and where it came from.
-fn explained(item: &Item, guarantees: &Guarantees) -> Message {
+fn explained(item: &Item, name: &str, guarantees: &Guarantees) -> Message {
     let received = item.received();
     let mut message = received.message.clone().into_dead_letter();
     if planted!("dead-letter-as-text") {
@@ -90,6 +99,8 @@ fn explained(item: &Item, guarantees: &Guarantees) -> Message {
     let headers = &mut message.headers;
     headers.insert(reserved::REASON, shorten(&item.reason, REASON_BYTES).to_owned());
     headers.insert(reserved::ATTEMPTS, item.attempt().to_string());
+    headers.insert(reserved::RECEIVER, shorten(name, PLACE_BYTES).to_owned());
+    headers.insert(reserved::TIME, humantime::format_rfc3339_millis(SystemTime::now()).to_string());
     headers.insert(reserved::SOURCE, shorten(&source, SOURCE_BYTES).to_owned());
     if let Some(partition) = partition {
         headers.insert(reserved::PARTITION, shorten(partition, PLACE_BYTES).to_owned());
@@ -203,7 +214,7 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _inside = runtime.enter();
         let sender = Sender::new(Arc::new(Narrow(room)), SenderSettings::default()).unwrap();
-        dead_letter(item, &Guarantees::new("memory", "orders"), &sender, oversize)
+        dead_letter(item, "billing", &Guarantees::new("memory", "orders"), &sender, oversize)
     }
 
     #[test]

@@ -198,7 +198,7 @@ impl Driver {
         sender: crate::Sender,
         guarantees: &Guarantees,
     ) -> impl Future<Output = (Box<Item>, Result<Receipt>)> + Send + use<> {
-        bury(item, sender, guarantees.clone(), self.oversize)
+        bury(item, Arc::clone(&self.shared.name), sender, guarantees.clone(), self.oversize)
     }
 
     /// Closes the consumer, which also ends the `receive` under way. What that still brings is dropped: given back.
