@@ -11,6 +11,7 @@ mod json;
 mod meter;
 mod receiver;
 mod redrive;
+mod router;
 mod sender;
 mod worker;
 
@@ -27,5 +28,6 @@ pub use receiver::{
     WeakReceiver,
 };
 pub use redrive::{Redrive, Redriven};
+pub use router::Router;
 pub use sender::{AfterFailure, Outcome, Pending, Sender, SenderHealth, SenderSettings, TryEnqueueError};
 pub use worker::{Context, Worker};

@@ -21,6 +21,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::stream::{self, Stream};
 use strait_core::{Consumer, Error, ErrorKind, Guarantees, Result};
 use tokio::runtime::Handle;
 
@@ -128,6 +129,28 @@ impl Receiver {
             }
             self.wait().await;
         }
+    }
+
+    /// The deliveries as a stream, for its combinators. It ends once the receiver is closed, or with the error of a provider
+    /// that could not be opened. Dropping it closes the receiver, if it was the last handle.
+    ///
+    /// ```
+    /// use futures_util::TryStreamExt as _;
+    /// use strait_runtime::{Delivery, Receiver};
+    ///
+    /// # async fn example(receiver: Receiver) -> strait_core::Result<()> {
+    /// receiver
+    ///     .into_stream()
+    ///     .try_for_each_concurrent(8, async |delivery: Delivery| {
+    ///         println!("{} bytes", delivery.message().payload.len());
+    ///         delivery.ack();
+    ///         Ok(())
+    ///     })
+    ///     .await
+    /// # }
+    /// ```
+    pub fn into_stream(self) -> impl Stream<Item = Result<Delivery>> + Send + 'static {
+        stream::try_unfold(self, async |receiver| Ok(receiver.recv().await?.map(|delivery| (delivery, receiver))))
     }
 
     /// The next deliveries, at least one and at most `max` and [`in_flight`](ReceiverSettings::in_flight), or `None`
