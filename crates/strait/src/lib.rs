@@ -17,12 +17,17 @@ pub use strait_memory as memory;
 pub use strait_pubsub as pubsub;
 pub use strait_runtime::{
     AfterFailure, Backoff, Batch, Context, DeadLetter, Delivery, Entry, Failure, Health, Json, Meter, OrFail, Outcome,
-    Oversize, Pending, Receiver, ReceiverSettings, Redrive, Redriven, Retry, Sender, SenderHealth, SenderSettings,
-    Stalled, State, TryEnqueueError, WeakReceiver, Worker, json, json_with, with,
+    Oversize, Pending, Receiver, ReceiverSettings, Redrive, Redriven, Retry, Router, Sender, SenderHealth,
+    SenderSettings, Stalled, State, TryEnqueueError, WeakReceiver, Worker, json, json_with, with,
 };
 
 #[cfg(feature = "sqs")]
 pub use strait_sqs as sqs;
+
+/// The code of the pages in `docs`, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/testing.md")]
+pub struct Pages;
 
 /// The providers that are compiled in.
 pub fn enabled() -> Registry {
