@@ -14,6 +14,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "bytes",
             "fastrand",
             "futures-util",
+            "humantime",
             "serde",
             "serde_json",
             "slab",
