@@ -38,7 +38,6 @@ pub(super) async fn drive(ending: Ending, producer: Arc<dyn Producer>, requests:
     let mut under_way = FuturesUnordered::new();
     let mut finished: Option<(Request, Vec<Result<Receipt>>)> = None;
     let mut ended: Option<Request> = None;
-    let mut spare: Vec<Request> = Vec::new();
     let mut sweep = time::interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut swept, mut is_failing) = (false, false);
@@ -49,19 +48,16 @@ pub(super) async fn drive(ending: Ending, producer: Arc<dyn Producer>, requests:
                 state.finish(&mut request, outcomes, news);
                 ended = Some(request);
             }
-            while under_way.len() < requests {
-                let mut request = spare.pop().unwrap_or_default();
-                if !state.next_request(&mut request, news) {
-                    spare.push(request);
-                    break;
-                }
+            while under_way.len() < requests
+                && let Some(request) = state.next_request(news)
+            {
                 under_way.push(send(Arc::clone(&producer), request));
             }
             state.rest(under_way.len() < requests)
         });
         if let Some(mut request) = ended.take() {
             request.clear(); // here, since to drop what it held may call code that is not ours
-            spare.push(request);
+            shared.state().recycle(request);
         }
         let Some(rest) = rest else { break };
         tokio::select! {
@@ -94,8 +90,7 @@ async fn send(producer: Arc<dyn Producer>, mut request: Request) -> (Request, Ve
     if planted!("drop-last-of-full-batch") && request.messages.len() == producer.limits().messages {
         request.messages.pop();
     }
-    let deadline = request.last_deadline;
-    let patience = deadline.map_or(SWEEP, |deadline| deadline.saturating_duration_since(Instant::now())) + GRACE;
+    let patience = request.last_deadline.saturating_duration_since(Instant::now()) + GRACE;
     let span = tracing::debug_span!("send", messages = request.messages.len());
     // Called inside, since a provider may panic before there is a future.
     let calling = AssertUnwindSafe(async { producer.send(&request.messages).await }).catch_unwind();

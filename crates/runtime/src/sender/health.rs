@@ -39,7 +39,7 @@ impl SenderHealth {
             messages: state.messages(),
             bytes: state.bytes(),
             throttled_bytes: state.throttled.bytes(),
-            requests: state.requests,
+            requests: state.requests(),
             failures,
             last_failure,
             paused_keys: state.paused.len(),

@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Wake, Waker},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -68,4 +69,21 @@ async fn wakers_and_payloads_are_dropped_without_the_senders_lock() {
     sender.send(message()).await.unwrap_err();
     settle().await;
     assert_eq!(dropped.load(Relaxed), 4, "the one that was stored is the provider's");
+    // Two that wait in a request that has not left: one is out of time, and one is left when the sender is closed.
+    provider.rule(|_| Answer::Hang);
+    for _ in 0..8 {
+        drop(sender.enqueue(plain("busy")).await.unwrap());
+        settle().await;
+    }
+    assert!(!sender.enqueue(message()).await.unwrap().await.is_sent());
+    settle().await;
+    assert_eq!(dropped.load(Relaxed), 5);
+    for _ in 0..8 {
+        drop(sender.enqueue(plain("busy")).await.unwrap());
+        settle().await;
+    }
+    let left = sender.enqueue(message()).await.unwrap();
+    sender.close_within(Duration::ZERO).await.unwrap_err();
+    assert!(!left.await.is_sent());
+    assert_eq!(dropped.load(Relaxed), 6);
 }

@@ -6,6 +6,7 @@ mod accepting;
 mod batching;
 mod ending;
 mod foreign;
+mod gathering;
 mod late;
 mod model;
 mod order;

@@ -4,6 +4,7 @@ mod flushes;
 mod outcomes;
 mod paused;
 mod ready;
+mod request;
 mod routes;
 mod throttled;
 
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 use super::{AfterFailure, Outcome, SenderSettings, TryEnqueueError, ids::Ids, ticket::Tickets};
 use flushes::Flushes;
 use paused::Paused;
-pub(super) use ready::Request;
+pub(super) use request::Request;
 use routes::Routes;
 use throttled::Throttled;
 
@@ -30,15 +31,21 @@ const OVERHEAD: usize = 128;
 /// What a sender holds, and what may be sent next.
 ///
 /// No tasks and no I/O: a driver takes requests out and brings their outcomes. A message has a place in the lane of its
-/// key until it has an outcome, so that at most one request is under way for a key; one without a key is a lane of its
-/// own. The first place of a lane names it, and is in exactly one of three: on its route's list, among the delayed, or
-/// in a request.
+/// key until it has an outcome; one without a key is a lane of its own. The first of a lane is in a request, from the moment
+/// that it is accepted, or among the delayed. What is behind it is in the same request, or waits: so at most one request
+/// holds messages of a key.
 #[derive(Debug)]
 pub(super) struct State {
     settings: SenderSettings,
     limits: Limits,
     lanes: Lanes<Key, Entry>,
     routes: Routes,
+    /// How many requests were begun.
+    begun: u64,
+    /// The numbers of those under way.
+    under_way: Vec<u64>,
+    /// Requests to be used again, with nothing in them.
+    spare: Vec<Request>,
     /// The routes with something to send, in turn.
     turns: VecDeque<u64>,
     /// Lanes that wait for a time.
@@ -58,7 +65,7 @@ pub(super) struct State {
     now: Instant,
     /// When what is accepted at this time is out of time.
     deadline: Instant,
-    /// No lane that waits is out of time before.
+    /// Nothing in a request that has not left is out of time before.
     expires: Instant,
     /// Nothing under way is late before.
     late: Instant,
@@ -68,23 +75,25 @@ pub(super) struct State {
     /// Whether the driver sleeps with a request to spare, and until when.
     idle: bool,
     due: Option<Instant>,
-    pub(super) requests: usize,
     /// How many requests failed in a row, and how the last time.
     pub(super) failures: (u32, Option<ErrorKind>),
 }
 
 #[derive(Debug)]
 struct Entry {
-    /// `None` while it is under way.
-    message: Option<Message>,
+    /// `None` while it is in a request. Few wait: the others have small entries.
+    message: Option<Box<Message>>,
     bytes: usize,
     plan: Plan,
     ticket: usize,
     generation: u64,
     deadline: Instant,
+    /// How many attempts failed.
     attempts: u32,
     /// Whether an attempt may have stored it.
     ambiguous: bool,
+    /// Whether one before it was not sent, so that it is not sent again.
+    is_skipped: bool,
     stage: Stage,
 }
 
@@ -92,11 +101,8 @@ struct Entry {
 enum Stage {
     /// Behind others of its key, or for the end of a pause.
     Waiting,
-    /// It may be in the next request, and helps to fill it: that has so many bytes of its key then, its own among them.
-    Ready {
-        key_bytes: usize,
-    },
-    UnderWay,
+    /// In this request, with so many bytes of its key up to there.
+    InRequest { number: u64, key_bytes: usize },
     /// Under way, and its outcome was told: it was out of time. Its place keeps the others of its key behind the request.
     Told,
 }
@@ -133,6 +139,14 @@ pub(super) struct Rest {
     pub(super) ends_by: Option<Instant>,
 }
 
+impl Entry {
+    #[inline]
+    fn new(bytes: usize, plan: Plan, ticket: usize, generation: u64, deadline: Instant) -> Self {
+        let (attempts, ambiguous, is_skipped, stage) = (0, false, false, Stage::Waiting);
+        Self { message: None, bytes, plan, ticket, generation, deadline, attempts, ambiguous, is_skipped, stage }
+    }
+}
+
 impl State {
     pub(super) fn new(settings: SenderSettings, limits: Limits) -> Self {
         let now = Instant::now();
@@ -145,7 +159,10 @@ impl State {
             settings,
             limits,
             lanes: Lanes::default(),
-            routes: Routes::new(now),
+            routes: Routes::default(),
+            begun: 0,
+            under_way: Vec::new(),
+            spare: Vec::new(),
             turns: VecDeque::new(),
             delayed: BTreeMap::new(),
             delays: 0,
@@ -162,7 +179,6 @@ impl State {
             ends_by: None,
             idle: false,
             due: None,
-            requests: 0,
             failures: (0, None),
         }
     }
@@ -238,21 +254,24 @@ impl State {
         }
         message.id.get_or_insert_with(|| self.ids.next());
         let (ticket, generation) = (self.tickets.issue(), self.flushes.accept());
-        let key = message.key.clone().filter(|_| !planted!("two-requests-per-key"));
+        let key = message.key.as_ref().filter(|_| !planted!("two-requests-per-key"));
         self.bytes += bytes;
-        let (message, deadline) = (Some(message), self.deadline);
-        let (attempts, ambiguous, stage) = (0, false, Stage::Waiting);
-        let entry = Entry { message, bytes, plan, ticket, generation, deadline, attempts, ambiguous, stage };
-        let (place, first) = self.lanes.push(key.as_ref(), entry);
-        let ready = if first {
-            self.make_ready(place);
-            true
-        } else {
-            self.join(place, plan)
-        };
-        let wake = ready && self.idle && self.is_due(plan.route);
+        let deadline = self.deadline;
+        let place = self.lanes.push(key, Entry::new(bytes, plan, ticket, generation, deadline)).0;
+        match self.key_bytes_with(place, plan) {
+            Some(key_bytes) => self.put(place, message, plan, deadline, key_bytes),
+            None => _ = self.wait(place, message),
+        }
+        let wake = self.idle && self.is_due(plan.route);
         self.idle &= !wake;
         Ok((ticket, wake))
+    }
+
+    /// A message waits in its place: behind others of its key, or to be sent again.
+    fn wait(&mut self, place: u32, message: Message) -> &mut Message {
+        let entry = self.lanes.get_mut(place).expect("the caller has it");
+        entry.stage = Stage::Waiting;
+        entry.message.insert(Box::new(message))
     }
 
     fn look_at_the_clock(&mut self) {
@@ -288,6 +307,11 @@ impl State {
         self.idle = spare;
         self.due = if spare { self.next_due() } else { None };
         Some(Rest { due: self.due, holds: !self.lanes.is_empty(), ends_by: self.ends_by })
+    }
+
+    /// How many requests are under way.
+    pub(super) fn requests(&self) -> usize {
+        self.under_way.len()
     }
 
     /// How many have no outcome.
@@ -326,7 +350,7 @@ mod tests {
         let mut requests = 0;
         let mut news = News::default();
         state.tick(true, &mut news);
-        while state.next_request(&mut Request::default(), &mut news) {
+        while state.next_request(&mut news).is_some() {
             requests += 1;
         }
         state.rest(spare).unwrap();

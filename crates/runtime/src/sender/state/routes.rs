@@ -1,71 +1,57 @@
 use std::{
     collections::{BTreeMap, VecDeque},
-    mem,
-    ops::{AddAssign, SubAssign},
+    iter, mem,
 };
 
-use strait_core::Plan;
-use tokio::time::Instant;
+use super::Request;
 
 /// How many routes keep their memory when they have nothing to send. There may be as many routes as keys.
 const SPARE_ROUTES: usize = 16;
 
 /// The routes by number. A provider without routes sends everything on route 0, which is not looked for in the map.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Routes {
     common: Route,
     others: BTreeMap<u64, Route>,
 }
 
-/// What may be sent on a route. It takes turns with the others while its list is not empty.
-#[derive(Debug)]
+/// What may be sent on a route, in turn. It takes turns with the others while it has an open request.
+#[derive(Debug, Default)]
 pub(super) struct Route {
-    /// The first places of lanes, in turn.
-    pub(super) ready: VecDeque<u32>,
-    /// Since when the oldest of them waits. Known where messages linger.
-    pub(super) since: Instant,
-    /// What of it could share a request. Known where messages linger.
-    pub(super) load: Load,
-}
-
-/// How much of a request is filled.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Load {
-    pub(super) messages: usize,
-    pub(super) bytes: usize,
-}
-
-impl AddAssign for Load {
-    fn add_assign(&mut self, other: Self) {
-        self.messages += other.messages;
-        self.bytes += other.bytes;
-    }
-}
-
-impl SubAssign for Load {
-    fn sub_assign(&mut self, other: Self) {
-        self.messages -= other.messages;
-        self.bytes -= other.bytes;
-    }
-}
-
-impl From<Plan> for Load {
-    fn from(plan: Plan) -> Self {
-        Self { messages: 1, bytes: plan.bytes }
-    }
+    /// Requests that have no room for what came next. None without an open one behind them.
+    full: VecDeque<Request>,
+    /// The last one. It is never empty, and what comes joins it while it has room.
+    pub(super) open: Option<Request>,
 }
 
 impl Route {
-    fn new(since: Instant) -> Self {
-        Self { ready: VecDeque::new(), since, load: Load::default() }
+    /// What leaves next, and whether another is behind it.
+    #[inline]
+    pub(super) fn first(&self) -> Option<(&Request, bool)> {
+        match self.full.front() {
+            Some(first) => Some((first, true)),
+            None => self.open.as_ref().map(|open| (open, false)),
+        }
+    }
+
+    /// Takes out what leaves next.
+    pub(super) fn take(&mut self) -> Option<Request> {
+        self.full.pop_front().or_else(|| self.open.take())
+    }
+
+    /// Opens a request behind all others.
+    pub(super) fn begin(&mut self, request: Request) -> &mut Request {
+        self.full.extend(self.open.take());
+        self.open.insert(request)
+    }
+
+    /// Takes out everything, in turn.
+    pub(super) fn take_all(&mut self) -> impl Iterator<Item = Request> + use<> {
+        mem::take(&mut self.full).into_iter().chain(self.open.take())
     }
 }
 
 impl Routes {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { common: Route::new(now), others: BTreeMap::new() }
-    }
-
     /// The route of this number, if it is known.
     #[inline]
     pub(super) fn get(&self, number: u64) -> Option<&Route> {
@@ -80,13 +66,8 @@ impl Routes {
 
     /// The route of this number, which is empty if it was not known.
     #[inline]
-    pub(super) fn open(&mut self, number: u64, now: Instant) -> &mut Route {
-        if number == 0 { &mut self.common } else { self.others.entry(number).or_insert_with(|| Route::new(now)) }
-    }
-
-    /// The list of a route whose turn it is. To be put back.
-    pub(super) fn take_list(&mut self, number: u64) -> VecDeque<u32> {
-        self.get_mut(number).map(|route| mem::take(&mut route.ready)).unwrap_or_default()
+    pub(super) fn open(&mut self, number: u64) -> &mut Route {
+        if number == 0 { &mut self.common } else { self.others.entry(number).or_default() }
     }
 
     /// Forgets a route that has nothing to send, unless few are known.
@@ -96,10 +77,10 @@ impl Routes {
         }
     }
 
-    /// Forgets everything.
-    pub(super) fn clear(&mut self) {
-        let now = self.common.since;
-        *self = Self::new(now);
+    /// Forgets everything. Returns the requests there were.
+    pub(super) fn clear(&mut self) -> impl Iterator<Item = Request> + use<> {
+        let Self { common, others } = mem::take(self);
+        iter::once(common).chain(others.into_values()).flat_map(|mut route| route.take_all())
     }
 
     #[cfg(test)]
