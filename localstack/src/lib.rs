@@ -66,8 +66,7 @@ impl Emulator {
             // It speaks AMQP, and its key is its documented default.
             Self::EventHubs => {
                 let key = "SharedAccessKeyName=RootManageSharedAccessKey;SharedAccessKey=SAS_KEY_VALUE";
-                let connection =
-                    format!("Endpoint=sb://localhost:{port};{key};UseDevelopmentEmulator=true;EntityPath=orders");
+                let connection = format!("Endpoint=sb://localhost:{port};{key};UseDevelopmentEmulator=true");
                 variables = vec![
                     (self.variable(), format!("amqp://127.0.0.1:{port}")),
                     ("EVENTHUBS_CONNECTION_STRING", connection),

@@ -77,7 +77,8 @@ pub(crate) fn test(steps: &mut Steps) -> Result<(), String> {
     }
     ["sqs.toml", "kinesis.toml", "pubsub.toml"]
         .into_iter()
-        .try_for_each(|service| orders::killed(steps, service, running.iter().flat_map(variables)))
+        .try_for_each(|service| orders::killed(steps, service, running.iter().flat_map(variables)))?;
+    orders::killed_on_eventhubs(steps)
 }
 
 fn variables(running: &Running) -> Vec<(&'static str, String)> {

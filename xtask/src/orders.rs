@@ -10,7 +10,8 @@ const EXAMPLE: &str = "crates/strait/examples/orders";
 /// Runs the example in process and in several processes, and has an independent script check what it left.
 pub(crate) fn check(steps: &mut Steps) -> Result<(), String> {
     let mut build = shared("build");
-    steps.run("build of the example", build.args(["--example", "orders", "--bin", "log-server"]))?;
+    build.args(["--example", "orders", "--bin", "log-server", "--bin", "strait-eventhubs-emulator"]);
+    steps.run("build of the example", &mut build)?;
     for shape in ["log", "queue"] {
         in_process(steps, shape)?;
     }
@@ -52,8 +53,19 @@ pub(crate) fn killed(
     service: &str,
     variables: impl Iterator<Item = (&'static str, String)>,
 ) -> Result<(), String> {
+    steps.run(&format!("orders on {service}, a process killed"), killing(service).envs(variables))
+}
+
+/// The same on Event Hubs, by an emulator of its own.
+pub(crate) fn killed_on_eventhubs(steps: &mut Steps) -> Result<(), String> {
+    let mut run = killing("eventhubs.toml");
+    run.arg(program("strait-eventhubs-emulator")).arg(format!("{EXAMPLE}/hubs.toml"));
+    steps.run("orders on eventhubs.toml, a process killed", &mut run)
+}
+
+fn killing(service: &str) -> Command {
     let mut run = Command::new("python3");
     run.arg(format!("{EXAMPLE}/killed.py")).arg(program("examples/orders"));
     run.args([&format!("{EXAMPLE}/data/orders-10000.csv"), "2000", &format!("{EXAMPLE}/{service}")]);
-    steps.run(&format!("orders on {service}, a process killed"), run.envs(variables))
+    run
 }
