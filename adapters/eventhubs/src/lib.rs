@@ -10,14 +10,17 @@
 //! - A partition is **read** by one link, whose epoch is that of the assignment: an owner that was replaced is cut off by the
 //!   service.
 //! - Events that were not read and **are no longer stored** are reported, and so is a hub that was deleted and made again.
-//! - Events of any client are read: numbers, times and the like as their text. One that cannot be decoded is delivered with an
-//!   empty payload and the header `strait-eventhubs-flaw`.
+//! - Events of any client are read: numbers, times and the like as their text, lists and maps as JSON. What is no event is
+//!   delivered with an empty payload and the header `strait-eventhubs-flaw`.
 
 mod access;
 mod client;
 mod codec;
 mod config;
 mod error;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod hash;
 mod log;
 mod producer;

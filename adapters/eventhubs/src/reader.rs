@@ -85,7 +85,7 @@ impl PartitionReader {
             let Some(first) = self.came.front() else { break };
             let sequence = match (first, self.next) {
                 (Read::Event(event), _) => event.sequence,
-                (Read::Undecodable, next) => next,
+                (Read::Undecodable(undecodable), next) => undecodable.sequence.or(next),
             };
             let is_hole = self.next.is_some_and(|next| sequence.is_some_and(|sequence| sequence > next));
             let Some(sequence) = sequence.filter(|_| !is_hole) else { break };
@@ -118,6 +118,7 @@ impl PartitionReader {
         }
         self.next = match self.came.front() {
             Some(Read::Event(event)) if event.sequence.is_some() => event.sequence,
+            Some(Read::Undecodable(undecodable)) if undecodable.sequence.is_some() => undecodable.sequence,
             // At least: what comes behind it tells more.
             _ => Some(self.next.unwrap_or(begin)),
         };

@@ -246,6 +246,14 @@ def every_type():
         assert b"".join(event.body) == b""
 
 
+def compound():
+    # Properties that have parts of their own.
+    event = EventData(b"body")
+    event.properties = {"list": [1, "a", None], "map": {"k": [True, 1.5]}, "text": "ж"}
+    with producer() as client:
+        client.send_event(event, partition_id="0")
+
+
 def reads_ours():
     # Sent by this project, once for each way to choose the partition.
     for event in receive(2, "2", "-1"):

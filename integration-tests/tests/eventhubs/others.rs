@@ -94,19 +94,35 @@ async fn what_python_sends_is_read_as_text() {
     emulator.shutdown().await;
 }
 
+#[tokio::test]
+async fn what_python_sends_of_parts_is_read_as_json() {
+    let emulator = emulator().await;
+    run(true, "compound", &emulator).await;
+    let [Record { message, .. }] = &read(&emulator, 1).await[..] else { panic!("one record") };
+    let headers = ["list", "map", "text"].map(|name| message.headers.get_str(name));
+    assert_eq!(headers, [Some(r#"[1,"a",null]"#), Some(r#"{"k":[true,1.5]}"#), Some("ж")]);
+    assert_eq!(message.payload, "body");
+    emulator.shutdown().await;
+}
+
 /// azure-sdk-for-java#32939: an event that a client cannot decode ends its partition for good.
 #[tokio::test]
-async fn what_cannot_be_decoded_stops_nothing() {
+async fn what_javascript_sends_is_read_whatever_it_is() {
     let emulator = emulator().await;
-    // Each has a body that is null or undefined, or properties with an array and an object, which the AMQP library cannot
-    // decode.
+    // With bodies that are null or undefined, and properties with an array and an object.
     run(false, "every_type", &emulator).await;
     let records = read(&emulator, 5).await;
     let positions: Vec<_> = records.iter().map(|record| record.position.to_string()).collect();
     assert_eq!(positions, ["0", "1", "2", "3", "4"]);
-    for Record { message, .. } in records {
-        assert_eq!(message.headers.get_str("strait-eventhubs-flaw"), Some("undecodable"));
-        assert!(message.payload.is_empty() && message.id.is_some());
+    let payloads: Vec<_> = records.iter().map(|record| &*record.message.payload).collect();
+    let object = br#"{"any":["json"]}"#;
+    assert_eq!(payloads, [&object[..], b"", b"", br#"[1,"2"]"#, object]);
+    for index in [0, 3, 4] {
+        let message = &records[index].message;
+        for (name, expected) in [("text", "ж"), ("number", "7"), ("array", r#"["a","b"]"#), ("object", r#"{"a":1}"#)] {
+            assert_eq!(message.headers.get_str(name), Some(expected), "{name}");
+        }
+        assert!(message.headers.get("strait-eventhubs-flaw").is_none() && message.id.is_some());
     }
     emulator.shutdown().await;
 }

@@ -28,14 +28,15 @@ use tokio_rustls::{
 };
 use uuid::Uuid;
 
-use super::node::Node;
+use super::{
+    node::Node,
+    undecoded::{ENVELOPE, FRAME, Undecoded},
+};
 use crate::{Access, access::Token, error::Failed};
 
 /// After how long without a frame the peer is dead: a frozen one shows within that, and the service closes what is silent for
 /// four minutes.
 const IDLE: Duration = Duration::from_mins(1);
-/// The frames that Azure's clients offer.
-const FRAME: u32 = 65_536;
 /// A token is renewed when so much of its life is over, and tried again after the pause.
 const RENEWED: (u32, u32) = (3, 4);
 const PAUSE: Duration = Duration::from_secs(10);
@@ -71,15 +72,16 @@ impl Connection {
         let builder = Amqp::builder()
             .container_id(format!("strait-{}", Uuid::new_v4()))
             .hostname(host)
-            .max_frame_size(FRAME)
+            .max_frame_size(u32::try_from(FRAME + ENVELOPE).unwrap_or(u32::MAX))
             .idle_time_out(u32::try_from(IDLE.as_millis()).unwrap_or(u32::MAX))
             .sasl_profile(SaslProfile::Anonymous);
         let mut handle = if access.tls {
             let name = ServerName::try_from(host.to_owned()).map_err(|error| Failed::here(error.to_string()))?;
             let stream = TlsConnector::from(tls().map_err(unreachable)?).connect(name, stream).await;
-            builder.scheme("amqps").open_with_stream(stream.map_err(unreachable)?).await.map_err(refused)?
+            let stream = Undecoded::new(stream.map_err(unreachable)?);
+            builder.scheme("amqps").open_with_stream(stream).await.map_err(refused)?
         } else {
-            builder.scheme("amqp").open_with_stream(stream).await.map_err(refused)?
+            builder.scheme("amqp").open_with_stream(Undecoded::new(stream)).await.map_err(refused)?
         };
         let cbs = Node::attach(begin(&mut handle).await?, "$cbs").await?;
         let connection = Arc::new(Self {

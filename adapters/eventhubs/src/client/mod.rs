@@ -9,6 +9,7 @@ mod management;
 mod node;
 mod read;
 mod send;
+pub(crate) mod undecoded;
 
 use std::{sync::Arc, time::Duration};
 

@@ -2,12 +2,16 @@
 
 use fe2o3_amqp::{Receiver, Sender, session::SessionHandle};
 use fe2o3_amqp_types::{
-    messaging::{AmqpValue, ApplicationProperties, Body, Message, MessageId, Outcome, Properties},
+    messaging::{
+        AmqpValue, ApplicationProperties, Body, Message, MessageId, Outcome, Properties,
+        message::DecodeIntoMessage as _,
+    },
     primitives::{OrderedMap, SimpleValue, Value},
 };
+use serde_amqp::read::SliceReader;
 use uuid::Uuid;
 
-use super::{read, send};
+use super::{read, send, undecoded};
 use crate::error::Failed;
 
 /// The body of an answer.
@@ -51,7 +55,9 @@ impl Node {
         }
         loop {
             let answer = self.receiver.recv::<Body<Value>>().await.map_err(|error| read::failed(&error))?;
-            let answer = answer.into_message();
+            let bytes = undecoded::bytes(answer.into_message().body);
+            let answer = Body::<Value>::decode_message_from_reader(SliceReader::new(&bytes));
+            let answer = answer.map_err(|error| Failed::here(error.to_string()))?;
             let is_ours = answer.properties.as_ref().and_then(|properties| properties.correlation_id.as_ref());
             if is_ours == Some(&MessageId::String(id.clone())) {
                 return read_answer(answer);

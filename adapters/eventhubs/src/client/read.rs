@@ -25,9 +25,9 @@ use serde_amqp::{described::Described, descriptor::Descriptor};
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{connection::Connection, line::Line};
+use super::{connection::Connection, line::Line, undecoded};
 use crate::{
-    codec::{Event, decode},
+    codec::{Event, Undecodable, decode},
     error::Failed,
 };
 
@@ -74,7 +74,7 @@ pub(crate) enum Read {
     /// An event.
     Event(Box<Event>),
     /// An event that cannot be decoded.
-    Undecodable,
+    Undecodable(Undecodable),
 }
 
 /// The events of a partition.
@@ -198,7 +198,7 @@ impl Read {
     fn bytes(&self) -> Option<usize> {
         match self {
             Self::Event(event) => Some(event.message.size().max(1)),
-            Self::Undecodable => None,
+            Self::Undecodable(_) => None,
         }
     }
 }
@@ -211,11 +211,12 @@ fn take_in(
     match delivery {
         Ok(delivery) => {
             unaccepted.push(DeliveryInfo::from(&delivery));
-            Ok(Read::Event(Box::new(decode(delivery.into_message()))))
+            let bytes = undecoded::bytes(delivery.into_message().body).into();
+            Ok(decode(&bytes).map_or_else(Read::Undecodable, |event| Read::Event(Box::new(event))))
         }
         Err(RecvError::MessageDecode(error)) => {
             unaccepted.push(error.info);
-            Ok(Read::Undecodable)
+            Ok(Read::Undecodable(Undecodable { sequence: None }))
         }
         Err(error) => Err(failed(&error)),
     }

@@ -10,8 +10,9 @@
 
 mod decode;
 mod encode;
+mod value;
 
-pub(crate) use decode::{Event, decode};
+pub(crate) use decode::{Event, Undecodable, decode};
 pub(crate) use encode::{ENTRY, Encoded, encode, measure};
 
 /// The annotation that holds the key.
