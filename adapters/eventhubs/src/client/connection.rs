@@ -72,6 +72,7 @@ impl Connection {
         let builder = Amqp::builder()
             .container_id(format!("strait-{}", Uuid::new_v4()))
             .hostname(host)
+            .channel_max(u16::MAX) // there is a session for each partition
             .max_frame_size(u32::try_from(FRAME + ENVELOPE).unwrap_or(u32::MAX))
             .idle_time_out(u32::try_from(IDLE.as_millis()).unwrap_or(u32::MAX))
             .sasl_profile(SaslProfile::Anonymous);

@@ -4,6 +4,7 @@
 
 mod access;
 mod config;
+mod faults;
 mod reading;
 mod sending;
 
@@ -38,6 +39,19 @@ impl Scene {
         Self { emulator, access: Arc::new(access) }
     }
 
+    /// One that runs on a thread of its own, until the process ends.
+    fn apart(config: Config) -> Self {
+        let (send, receive) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                send.send(Self::with(config).await).unwrap_or_else(|_| panic!("nobody waits"));
+                std::future::pending::<()>().await;
+            });
+        });
+        receive.recv().unwrap()
+    }
+
     /// The same, whose calls may take so long.
     fn with_timeout(mut self, timeout: Duration) -> Self {
         Arc::make_mut(&mut self.access).timeout = timeout;
@@ -48,8 +62,16 @@ impl Scene {
         EventHubsProducer::open(&self.access, "orders", routing).await.unwrap()
     }
 
+    async fn producer_of(&self, hub: &str) -> EventHubsProducer {
+        EventHubsProducer::open(&self.access, hub, Routing::Partition).await.unwrap()
+    }
+
     async fn log(&self) -> Arc<EventHubsLog> {
-        EventHubsLog::open(&self.access, "orders", "$Default").await.unwrap()
+        self.log_of("orders").await
+    }
+
+    async fn log_of(&self, hub: &str) -> Arc<EventHubsLog> {
+        EventHubsLog::open(&self.access, hub, "$Default").await.unwrap()
     }
 
     /// Stores so many messages of a key, and says in which partition they are.
@@ -60,6 +82,11 @@ impl Scene {
             outcome.unwrap();
         }
         producer.close().await.unwrap();
+        self.holder()
+    }
+
+    /// The first partition that holds something.
+    fn holder(&self) -> String {
         let holds = |index: &usize| self.emulator.namespace().partition("orders", *index).unwrap().last >= 0;
         (0..4).find(holds).unwrap().to_string()
     }
