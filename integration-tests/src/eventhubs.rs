@@ -1,22 +1,23 @@
 //! Event Hubs under test: a hub of the emulator, which runs in this process.
 
 use std::{
-    sync::{Arc, OnceLock},
+    collections::HashMap,
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
 
 use async_trait::async_trait;
-use strait_config::{Bus, Registry};
+use strait_config::{Bus, Registry, Secret};
 use strait_core::{Consumer, Error, ErrorKind, Position, Producer, Result};
 use strait_eventhubs::{Access, EventHubs, EventHubsLog, EventHubsProducer, Routing};
 use strait_eventhubs_emulator::{Config, Emulator, HubSettings, Namespace};
 use strait_kit::{LogConsumer, LogSettings, Start, Static};
-use strait_leases::{Options, open};
+use strait_leases::{Credentials, Options, open};
 use strait_testkit::{Capabilities, Channel, Join, Member, Needs, Reshard, Rig, Shape, Starts};
 
 use crate::{
     coordinated::{self, Settled},
-    emulators::fresh,
+    emulators::{Azurite, fresh},
 };
 
 /// So long that a busy machine keeps it.
@@ -30,19 +31,23 @@ const GROUPS: [&str; 12] =
     ["app", "other", "new", "earliest", "latest", "time", "after", "behind", "late", "fresh", "unknown", "billing"];
 
 /// The emulator that all cases share, each with a hub of its own, on a runtime that outlives theirs.
+#[derive(Clone, Debug)]
 struct Shared {
     namespace: Namespace,
     access: Arc<Access>,
 }
 
-fn shared() -> &'static Shared {
-    static ONCE: OnceLock<Shared> = OnceLock::new();
-    ONCE.get_or_init(|| {
+/// The emulator that settles requests after this delay.
+fn shared(settle_delay: Duration) -> Shared {
+    static ALL: Mutex<Option<HashMap<Duration, Shared>>> = Mutex::new(None);
+    let mut all = ALL.lock().unwrap_or_else(PoisonError::into_inner);
+    let start = || {
         let (send, receive) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
             runtime.expect("it starts").block_on(async {
                 let emulator = Emulator::start(Config::default()).await.expect("it starts");
+                emulator.faults().settle_after(settle_delay);
                 let access = Access::parse(&emulator.connection_string("any")).expect("it is one");
                 let shared = Shared { namespace: emulator.namespace().clone(), access: Arc::new(access) };
                 send.send(shared).expect("somebody waits");
@@ -50,12 +55,60 @@ fn shared() -> &'static Shared {
             });
         });
         receive.recv().expect("it starts")
-    })
+    };
+    all.get_or_insert_default().entry(settle_delay).or_insert_with(start).clone()
 }
 
-/// A hub, whose groups keep their rows in a folder.
+/// A hub.
 #[derive(Clone, Copy, Debug)]
-pub struct EventHubsRig;
+pub struct EventHubsRig {
+    settle_delay: Duration,
+    leases: Leases,
+}
+
+/// Where groups keep their rows.
+#[derive(Clone, Copy, Debug)]
+enum Leases {
+    /// In a folder.
+    Files,
+    /// In a container of Azurite.
+    Blobs,
+}
+
+impl EventHubsRig {
+    /// Its groups keep their rows in a folder.
+    pub const FILES: Self = Self { settle_delay: Duration::ZERO, leases: Leases::Files };
+
+    /// Its groups keep their rows in Azure's blobs.
+    pub const BLOBS: Self = Self { settle_delay: Duration::ZERO, leases: Leases::Blobs };
+
+    /// The service takes so long to confirm a request.
+    pub const fn settling_after(delay: Duration) -> Self {
+        Self { settle_delay: delay, leases: Leases::Files }
+    }
+
+    /// Where the groups of a new hub keep their rows.
+    fn place(self) -> (String, Options) {
+        match self.leases {
+            Leases::Files => {
+                let folder = std::env::temp_dir().join(fresh("strait-eventhubs-leases"));
+                (format!("file:{}", folder.display()), Options::default())
+            }
+            Leases::Blobs => {
+                static CONTAINER: OnceLock<String> = OnceLock::new();
+                let container = CONTAINER.get_or_init(|| Azurite::get().container());
+                let credentials = Credentials { name: Azurite::ACCOUNT.to_owned(), secret: Secret::new(Azurite::KEY) };
+                let options = Options {
+                    timeout: Duration::from_secs(10),
+                    endpoint: Some(Azurite::endpoint(Azurite::get().address())),
+                    credentials: Some(credentials),
+                    ..Options::default()
+                };
+                (format!("az://{container}/{}", fresh("eventhubs")), options)
+            }
+        }
+    }
+}
 
 #[async_trait]
 impl Rig for EventHubsRig {
@@ -72,16 +125,17 @@ impl Rig for EventHubsRig {
         settings.groups.dedup();
         let partitions = needs.partitions;
         let failed = |error| Error::new(ErrorKind::Other, format!("{error}"));
-        shared().namespace.create(settings).map_err(failed)?;
-        let producer = EventHubsProducer::open(&shared().access, &hub, Routing::Partition).await?;
+        let shared = shared(self.settle_delay);
+        shared.namespace.create(settings).map_err(failed)?;
+        let producer = EventHubsProducer::open(&shared.access, &hub, Routing::Partition).await?;
         producer.close().await?; // others are made of it, with connections of their own
-        let leases = format!("file:{}", std::env::temp_dir().join(fresh("strait-eventhubs-leases")).display());
-        Ok(Box::new(EventHubsChannel { hub, partitions, producer, leases, settled: Settled::default() }))
+        let leases = self.place();
+        Ok(Box::new(EventHubsChannel { shared, hub, partitions, producer, leases, settled: Settled::default() }))
     }
 
     async fn missing(&self) -> Option<Result<Arc<dyn Consumer>>> {
         let open = async {
-            let log = EventHubsLog::open(&shared().access, &fresh("missing"), "$Default").await?;
+            let log = EventHubsLog::open(&shared(self.settle_delay).access, &fresh("missing"), "$Default").await?;
             let ownership = Arc::new(Static::new([]));
             Ok(Arc::new(LogConsumer::new(log, ownership, LogSettings::default())) as Arc<dyn Consumer>)
         };
@@ -113,17 +167,18 @@ leases = "file:/tmp/leases"
 
 #[derive(Debug)]
 struct EventHubsChannel {
+    shared: Shared,
     hub: String,
     partitions: usize,
     producer: EventHubsProducer,
-    leases: String,
+    leases: (String, Options),
     /// What each group has committed of each partition.
     settled: Settled,
 }
 
 impl Drop for EventHubsChannel {
     fn drop(&mut self) {
-        let _ = shared().namespace.delete(&self.hub); // the case is over
+        let _ = self.shared.namespace.delete(&self.hub); // the case is over
     }
 }
 
@@ -138,17 +193,17 @@ impl Channel for EventHubsChannel {
     }
 
     async fn join(&self, join: Join) -> Result<Member> {
-        let log = EventHubsLog::open(&shared().access, &self.hub, join.group).await?;
+        let log = EventHubsLog::open(&self.shared.access, &self.hub, join.group).await?;
         let start = log.start(join.start.as_ref().unwrap_or(&Start::Earliest)).await?;
         let settings = coordinated::settings(LEASE, start)?;
-        let rows = open(&format!("{}-{}", self.leases, join.group), &Options::default()).await?;
+        let rows = open(&format!("{}-{}", self.leases.0, join.group), &self.leases.1).await?;
         coordinated::join(log, rows, settings, join, &self.settled).await
     }
 
     async fn left(&self, group: &str) -> usize {
         let settled = self.settled.of(group);
         let left = |index: usize| {
-            let state = shared().namespace.partition(&self.hub, index)?;
+            let state = self.shared.namespace.partition(&self.hub, index)?;
             let next = match settled.get(&*index.to_string()) {
                 Some(Position::Number(settled)) => i64::try_from(*settled).ok()? + 1,
                 _ => state.begin,

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod golden;
+mod load;
 mod others;
 
 use std::{path::Path, process::Stdio, time::Duration};
@@ -12,7 +14,64 @@ use strait_eventhubs_emulator::{Config, Emulator, HubSettings};
 use tokio::{process::Command, time::timeout};
 
 mod files {
-    strait_testkit::conformance!(integration_tests::eventhubs::EventHubsRig);
+    strait_testkit::conformance!(integration_tests::eventhubs::EventHubsRig::FILES);
+}
+
+/// What leases, and the time to confirm a request, matter to most.
+mod cases {
+    use std::time::Duration;
+
+    use integration_tests::eventhubs::EventHubsRig;
+    use strait_testkit::{CASES, run};
+
+    fn case(rig: EventHubsRig, name: &str) {
+        run(&rig, *CASES.iter().find(|case| case.name() == name).expect("there is one"));
+    }
+
+    /// Leases in Azure's blobs.
+    macro_rules! blobs {
+        ($($case:ident),*) => {
+            mod blobs {
+                $(#[test]
+                fn $case() {
+                    super::case(super::EventHubsRig::BLOBS, stringify!($case));
+                })*
+            }
+        };
+    }
+
+    blobs!(
+        c46_groups_get_all_and_members_share,
+        c50_goes_on_where_it_was,
+        c54_a_partition_whose_reader_is_cut_off_is_lost,
+        c78_a_planned_move_duplicates_nothing
+    );
+
+    /// Requests that wait for their confirmation; without a delay that is the whole suite, above.
+    macro_rules! settled_late {
+        ($($case:ident),*) => {
+            mod after_3_ms {
+                $(#[test]
+                fn $case() {
+                    super::case(super::EventHubsRig::settling_after(super::Duration::from_millis(3)), stringify!($case));
+                })*
+            }
+
+            mod after_20_ms {
+                $(#[test]
+                fn $case() {
+                    super::case(super::EventHubsRig::settling_after(super::Duration::from_millis(20)), stringify!($case));
+                })*
+            }
+        };
+    }
+
+    settled_late!(
+        c06_closing_a_sender_sends_or_reports_everything,
+        c17_batches_stay_within_the_limits,
+        c18_each_message_has_its_own_outcome,
+        c28_everything_comes_once
+    );
 }
 
 /// How long a check may take: a client takes seconds to start, and much longer on a busy machine.

@@ -12,7 +12,7 @@ use crate::{emulator, run};
 
 const TIMEOUT: Duration = Duration::from_mins(1);
 
-fn access(emulator: &Emulator) -> Arc<Access> {
+pub(crate) fn access(emulator: &Emulator) -> Arc<Access> {
     Arc::new(Access::parse(&emulator.connection_string("orders")).unwrap())
 }
 
