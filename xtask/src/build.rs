@@ -11,7 +11,7 @@ use std::{
 /// for together: another selection, or other features, is another build of tokio and of all that stands on it.
 const SHARED: [&str; 2] = [
     "--features",
-    "integration-tests/services,strait-testkit/served,strait/eventhubs,strait/kinesis,strait/pubsub,strait/sqs",
+    "integration-tests/services,strait-testkit/served,strait/eventhubs-entra,strait/kinesis,strait/pubsub,strait/sqs",
 ];
 
 /// The cargo that runs this, with these arguments.

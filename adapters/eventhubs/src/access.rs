@@ -1,3 +1,5 @@
+#[cfg(feature = "entra")]
+use std::sync::Arc;
 use std::{
     fmt,
     net::IpAddr,
@@ -6,33 +8,45 @@ use std::{
 
 use strait_config::Secret;
 
-use crate::sas;
+#[cfg(feature = "entra")]
+use crate::entra::Credential;
+use crate::{error::Failed, sas};
 
 /// How long a token is valid.
 const TOKEN_LIFE: Duration = Duration::from_hours(1);
 /// The ports of AMQP with and without TLS.
 const PORTS: [u16; 2] = [5671, 5672];
 
-/// How a namespace is reached, and as whom: what a connection string says.
+/// How a namespace is reached, and as whom: what a connection string says, or a credential of Microsoft Entra.
 #[derive(Clone, Debug)]
 pub struct Access {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) tls: bool,
-    policy: String,
-    key: Secret,
+    identity: Identity,
     /// The hub that the string is for; none: all of the namespace.
     pub(crate) hub: Option<String>,
     /// How long a call may take. Default: 10 s.
     pub timeout: Duration,
     /// Whether plaintext to another machine is allowed. Default: no.
     pub allow_insecure: bool,
-    /// How long a token is valid. Azure's clients sign for an hour.
+    /// How long a token that is signed here is valid. Azure's clients sign for an hour.
     pub(crate) token_life: Duration,
+}
+
+/// By what a namespace is told who this is.
+#[derive(Clone, Debug)]
+enum Identity {
+    /// The key of a shared access policy.
+    Key { policy: String, key: Secret },
+    #[cfg(feature = "entra")]
+    Entra(Arc<Credential>),
 }
 
 /// A token, and until when it is valid.
 pub(crate) struct Token {
+    /// What `$cbs` calls its kind.
+    pub(crate) kind: &'static str,
     pub(crate) text: String,
     pub(crate) expiry: SystemTime,
 }
@@ -79,17 +93,37 @@ impl Access {
         }
         let policy = field("SharedAccessKeyName").ok_or(wrong("has no SharedAccessKeyName"))?;
         let key = field("SharedAccessKey").ok_or(wrong("has no SharedAccessKey"))?;
-        Ok(Self {
+        let identity = Identity::Key { policy: policy.to_owned(), key: Secret::new(key) };
+        let hub = field("EntityPath").map(str::to_owned);
+        Ok(Self { hub, ..Self::new(host, port, tls, identity) })
+    }
+
+    fn new(host: &str, port: Option<u16>, tls: bool, identity: Identity) -> Self {
+        Self {
             host: host.to_owned(),
             port: port.unwrap_or(PORTS[usize::from(!tls)]),
             tls,
-            policy: policy.to_owned(),
-            key: Secret::new(key),
-            hub: field("EntityPath").map(str::to_owned),
+            identity,
+            hub: None,
             timeout: Duration::from_secs(10),
             allow_insecure: false,
             token_life: TOKEN_LIFE,
-        })
+        }
+    }
+
+    /// A namespace, such as `orders.servicebus.windows.net`, by a credential of Microsoft Entra. `amqp://host:port` is plaintext,
+    /// as emulators serve it. The credential is first used when a hub is opened.
+    ///
+    /// # Errors
+    ///
+    /// The namespace is no host, or host and port.
+    #[cfg(feature = "entra")]
+    pub fn entra(namespace: &str, credential: impl Into<Credential>) -> Result<Self, ConnectionStringError> {
+        let whole = if namespace.contains("://") { namespace.to_owned() } else { format!("sb://{namespace}") };
+        let wrong = ConnectionStringError("is not a host, host:port or amqp://host:port");
+        let (host, port) = address(&whole).ok_or(wrong)?;
+        let tls = !whole.to_ascii_lowercase().starts_with("amqp:");
+        Ok(Self::new(host, port, tls, Identity::Entra(Arc::new(credential.into()))))
     }
 
     /// Whether keys and events would leave this machine unencrypted, and that was not allowed.
@@ -104,10 +138,21 @@ impl Access {
         format!("sb://{}/{entity}", self.host)
     }
 
-    /// A token for an entity and what is below it.
-    pub(crate) fn token(&self, entity: &str) -> Token {
-        let expiry = SystemTime::now() + self.token_life;
-        Token { text: sas::sign(&self.audience(entity), &self.policy, self.key.expose(), expiry), expiry }
+    /// A token for an entity and what is below it. Cancel-safe.
+    #[cfg_attr(not(feature = "entra"), allow(clippy::unused_async, reason = "others are asked for"))]
+    pub(crate) async fn token(&self, entity: &str) -> Result<Token, Failed> {
+        match &self.identity {
+            Identity::Key { policy, key } => {
+                let expiry = SystemTime::now() + self.token_life;
+                let text = sas::sign(&self.audience(entity), policy, key.expose(), expiry);
+                Ok(Token { kind: "servicebus.windows.net:sastoken", text, expiry })
+            }
+            #[cfg(feature = "entra")]
+            Identity::Entra(credential) => {
+                let (text, expiry) = credential.token().await?;
+                Ok(Token { kind: "jwt", text, expiry })
+            }
+        }
     }
 }
 
@@ -139,7 +184,9 @@ mod tests {
     fn a_connection_string_says_where_and_as_whom() {
         let access = with("sb://orders.servicebus.windows.net/").unwrap();
         assert_eq!((&*access.host, access.port, access.tls), ("orders.servicebus.windows.net", 5671, true));
-        assert_eq!((&*access.policy, access.key.expose(), &access.hub), ("name", "a2V5=", &None));
+        #[allow(irrefutable_let_patterns, reason = "there are others with a feature")]
+        let Identity::Key { policy, key } = &access.identity else { panic!("{access:?}") };
+        assert_eq!((&**policy, key.expose(), &access.hub), ("name", "a2V5=", &None));
         let local = "Endpoint=sb://localhost:9999;SharedAccessKeyName=n;SharedAccessKey=k;UseDevelopmentEmulator=true;EntityPath=orders";
         let access = Access::parse(local).unwrap();
         assert_eq!(

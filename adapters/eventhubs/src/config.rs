@@ -1,9 +1,13 @@
+#[cfg(feature = "entra")]
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use strait_config::Fields;
 use strait_kit::Trimmed;
 use strait_leases::Group;
 
+#[cfg(feature = "entra")]
+use crate::Entra;
 use crate::{Access, Routing};
 
 /// Most bytes of the name of a hub, and of a consumer group.
@@ -47,26 +51,85 @@ impl ConnectionTable {
         fields.called_elsewhere("endpoint", "connection_string");
         let allow_insecure = fields.flag("allow_insecure").unwrap_or(false);
         let timeout = fields.timeout("timeout");
-        let Some(text) = fields.secret("connection_string") else {
-            fields.problem("connection_string", "is missing");
-            return Self { access: None };
+        let is_entra = fields.has("namespace") || fields.has("credential");
+        let access = match fields.secret("connection_string") {
+            Some(_) if is_entra => {
+                fields.problem("connection_string", "cannot be used beside namespace and credential");
+                by_entra(fields);
+                None
+            }
+            Some(text) => Access::parse(text.expose()).map_err(|error| fields.problem("connection_string", error)).ok(),
+            None if is_entra => by_entra(fields),
+            None => {
+                fields.problem("connection_string", "is missing, and there is no namespace with a credential");
+                None
+            }
         };
-        match Access::parse(text.expose()) {
-            Ok(mut access) => {
-                access.allow_insecure = allow_insecure;
-                access.timeout = timeout.unwrap_or(access.timeout);
-                if access.is_exposed() {
-                    let reason = "would send plaintext to another machine: allow_insecure = true allows it";
-                    fields.problem("connection_string", reason);
-                }
-                Self { access: Some(Arc::new(access)) }
+        let access = access.map(|mut access| {
+            access.allow_insecure = allow_insecure;
+            access.timeout = timeout.unwrap_or(access.timeout);
+            if access.is_exposed() {
+                let field = if is_entra { "namespace" } else { "connection_string" };
+                fields.problem(field, "would send plaintext to another machine: allow_insecure = true allows it");
             }
-            Err(error) => {
-                fields.problem("connection_string", error);
-                Self { access: None }
+            Arc::new(access)
+        });
+        Self { access }
+    }
+}
+
+/// A namespace by a credential of Microsoft Entra.
+#[cfg(feature = "entra")]
+fn by_entra(fields: &mut Fields) -> Option<Access> {
+    #[derive(Clone, Copy)]
+    enum Kind {
+        WorkloadIdentity,
+        ManagedIdentity,
+        ClientSecret,
+        DeveloperTools,
+    }
+    let choices = [
+        ("workload-identity", Kind::WorkloadIdentity),
+        ("managed-identity", Kind::ManagedIdentity),
+        ("client-secret", Kind::ClientSecret),
+        ("developer-tools", Kind::DeveloperTools),
+    ];
+    let namespace = fields.required("namespace");
+    if !fields.has("credential") {
+        fields.problem("credential", "is missing: how this process proves itself to Microsoft Entra");
+    }
+    let entra = match fields.choice("credential", &choices)? {
+        Kind::WorkloadIdentity => Entra::WorkloadIdentity {
+            tenant: fields.text("tenant"),
+            client_id: fields.text("client_id"),
+            token_file: fields.text("token_file").map(PathBuf::from),
+        },
+        Kind::ManagedIdentity => Entra::ManagedIdentity { client_id: fields.text("client_id") },
+        Kind::ClientSecret => {
+            let (tenant, client_id) = (fields.required("tenant"), fields.required("client_id"));
+            let secret = fields.secret("client_secret");
+            if secret.is_none() {
+                fields.problem("client_secret", "is missing");
             }
+            Entra::ClientSecret { tenant, client_id, secret: secret? }
+        }
+        Kind::DeveloperTools => Entra::DeveloperTools,
+    };
+    if namespace.is_empty() {
+        return None;
+    }
+    Access::entra(&namespace, entra).map_err(|error| fields.problem("namespace", error)).ok()
+}
+
+#[cfg(not(feature = "entra"))]
+fn by_entra(fields: &mut Fields) -> Option<Access> {
+    for name in ["namespace", "credential", "tenant", "client_id", "client_secret", "token_file"] {
+        if fields.has(name) {
+            fields.secret(name); // which is read, and not unknown
+            fields.problem(name, "needs the feature eventhubs-entra, which is not built in");
         }
     }
+    None
 }
 
 /// The table of a sender.

@@ -25,17 +25,29 @@ pub(crate) struct Failed {
     /// The condition that the service named, if it named one.
     condition: Option<String>,
     words: String,
+    /// What it is, where no condition says it.
+    kind: ErrorKind,
 }
 
 impl Failed {
     /// Failed without a word of the service.
     pub(crate) fn here(words: impl Into<String>) -> Self {
-        Self { condition: None, words: words.into() }
+        Self::of_kind(ErrorKind::Unavailable, words)
+    }
+
+    /// Failed for this reason, without a word of the service.
+    pub(crate) fn of_kind(kind: ErrorKind, words: impl Into<String>) -> Self {
+        Self { condition: None, words: words.into(), kind }
+    }
+
+    /// The service named this condition.
+    fn named(condition: String, words: String) -> Self {
+        Self { condition: Some(condition), words, kind: ErrorKind::Unavailable }
     }
 
     /// The service would refuse it for its size.
     pub(crate) fn too_large(words: String) -> Self {
-        Self { condition: Some(TOO_LARGE.to_owned()), words }
+        Self::named(TOO_LARGE.to_owned(), words)
     }
 
     /// The answer to a request has this status.
@@ -49,7 +61,7 @@ impl Failed {
             };
             Some(condition.to_owned())
         };
-        Self { condition: condition.or_else(by_status), words: format!("{status} {words}") }
+        Self { condition: condition.or_else(by_status), ..Self::here(format!("{status} {words}")) }
     }
 
     /// Whether the service said so, and all is well but for that.
@@ -73,7 +85,7 @@ impl Failed {
             Some(TOO_LARGE) => (ErrorKind::Invalid, "too large"),
             Some(ARGUMENT) => (ErrorKind::Invalid, "refused"),
             Some("amqp:not-allowed" | "amqp:not-implemented" | "amqp:decode-error") => (ErrorKind::Other, "refused"),
-            _ => (ErrorKind::Unavailable, "failed"),
+            _ => (self.kind, "failed"),
         };
         let words: String = self.words.chars().take(WORDS).collect();
         let said = match &self.condition {
@@ -89,7 +101,7 @@ impl Failed {
 impl From<&definitions::Error> for Failed {
     fn from(error: &definitions::Error) -> Self {
         let words = error.description.as_ref().map(ToString::to_string).unwrap_or_default();
-        Self { condition: Some(name(&error.condition)), words }
+        Self::named(name(&error.condition), words)
     }
 }
 

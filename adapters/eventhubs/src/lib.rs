@@ -17,6 +17,8 @@ mod access;
 mod client;
 mod codec;
 mod config;
+#[cfg(feature = "entra")]
+mod entra;
 mod error;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
@@ -30,6 +32,8 @@ mod routing;
 mod sas;
 
 pub use access::{Access, ConnectionStringError};
+#[cfg(feature = "entra")]
+pub use entra::{Credential, Entra};
 pub use log::EventHubsLog;
 pub use producer::EventHubsProducer;
 pub use provider::EventHubs;

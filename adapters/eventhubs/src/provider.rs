@@ -17,6 +17,11 @@ use crate::{
 /// SharedAccessKey=..`. With `UseDevelopmentEmulator=true` it is plaintext, to another machine only with `allow_insecure`. It
 /// may say how long a call may take, `timeout` (10 s). A string with an `EntityPath` is for that hub alone.
 ///
+/// With the feature `entra` it may name a `namespace`, such as `orders.servicebus.windows.net`, and a `credential` of Microsoft
+/// Entra instead: `"workload-identity"` (what its `tenant`, `client_id` and `token_file` do not say is taken from the
+/// environment of the pod), `"managed-identity"` (with the `client_id` of one that a user assigned), `"client-secret"` (with
+/// `tenant`, `client_id` and `client_secret`) or, for developers, `"developer-tools"`: see `Entra`.
+///
 /// A sender names its `hub`, and may choose the `routing`: `"partition"` (the default) or `"service"`.
 ///
 /// A receiver names its `hub`; its `group`, which is the consumer group of Event Hubs too: `$Default`, or one that exists; and
@@ -48,7 +53,7 @@ impl Provider for EventHubs {
     async fn connect(&self, mut connection: Fields, _receivers: Vec<Fields>) -> Result<Arc<dyn Connection>> {
         let table = ConnectionTable::read(&mut connection);
         connection.finish()?;
-        let access = table.access.ok_or_else(|| wrong("connection_string cannot be used"))?;
+        let access = table.access.ok_or_else(|| wrong("the connection cannot be used"))?;
         Ok(Arc::new(Open { access }))
     }
 }

@@ -3,12 +3,13 @@
 use std::{
     collections::HashSet,
     fmt,
+    future::pending,
     io::{Error as IoError, Result as IoResult},
     sync::{
         Arc, OnceLock, PoisonError, Weak,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use fe2o3_amqp::{
@@ -21,7 +22,12 @@ use fe2o3_amqp_types::{
     messaging::ApplicationProperties,
     primitives::{SimpleValue, Timestamp, Value},
 };
-use tokio::{net::TcpStream, sync::Mutex, task::AbortHandle, time::sleep};
+use tokio::{
+    net::TcpStream,
+    sync::{Mutex, watch},
+    task::AbortHandle,
+    time::{Instant, sleep_until},
+};
 use tokio_rustls::{
     TlsConnector,
     rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs, pki_types::ServerName},
@@ -37,9 +43,11 @@ use crate::{Access, access::Token, error::Failed};
 /// After how long without a frame the peer is dead: a frozen one shows within that, and the service closes what is silent for
 /// four minutes.
 const IDLE: Duration = Duration::from_mins(1);
-/// A token is renewed when so much of its life is over, and tried again after the pause.
+/// A token is renewed when so much of what is left of its life is over, and tried again after the pause.
 const RENEWED: (u32, u32) = (3, 4);
 const PAUSE: Duration = Duration::from_secs(10);
+/// A token is renewed no sooner.
+const LEAST: Duration = Duration::from_secs(1);
 
 /// A connection to the namespace.
 pub(crate) struct Connection {
@@ -48,6 +56,8 @@ pub(crate) struct Connection {
     claims: Mutex<Claims>,
     /// Whether a link on it is in an unknown state.
     is_broken: AtomicBool,
+    /// When claims are to be renewed, once there are some. Changed with `claims` locked.
+    due: watch::Sender<Option<Instant>>,
     renewing: OnceLock<AbortHandle>,
 }
 
@@ -90,9 +100,10 @@ impl Connection {
             handle: Mutex::new(handle),
             claims: Mutex::new(Claims { cbs, entities: HashSet::new() }),
             is_broken: AtomicBool::new(false),
+            due: watch::Sender::default(),
             renewing: OnceLock::new(),
         });
-        let renewing = tokio::spawn(renew(Arc::downgrade(&connection), access.token_life * RENEWED.0 / RENEWED.1));
+        let renewing = tokio::spawn(renew(Arc::downgrade(&connection), connection.due.subscribe()));
         let _ = connection.renewing.set(renewing.abort_handle()); // it is the first
         Ok(connection)
     }
@@ -119,35 +130,50 @@ impl Connection {
         if claims.entities.contains(entity) {
             return Ok(());
         }
-        self.put(&mut claims.cbs, entity).await?;
+        let due = self.put(&mut claims.cbs, entity).await?;
         claims.entities.insert(entity.to_owned());
+        self.due.send_if_modified(|earliest| {
+            let is_earlier = earliest.is_none_or(|earliest| due < earliest);
+            if is_earlier {
+                *earliest = Some(due);
+            }
+            is_earlier
+        });
         Ok(())
     }
 
-    async fn put(&self, cbs: &mut Node, entity: &str) -> Result<(), Failed> {
-        let Token { text, expiry } = self.access.token(entity);
+    /// Puts a token, and says when it is to be renewed.
+    async fn put(&self, cbs: &mut Node, entity: &str) -> Result<Instant, Failed> {
+        let Token { kind, text, expiry } = self.access.token(entity).await?;
+        let left = expiry.duration_since(SystemTime::now()).unwrap_or(Duration::ZERO);
+        let due = Instant::now() + (left * RENEWED.0 / RENEWED.1).max(LEAST);
         let millis = expiry.duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis();
         let expiry = Timestamp::from_milliseconds(i64::try_from(millis).unwrap_or(i64::MAX));
         let mut properties = ApplicationProperties::default();
         for (name, value) in [
             ("operation", SimpleValue::String("put-token".to_owned())),
-            ("type", SimpleValue::String("servicebus.windows.net:sastoken".to_owned())),
+            ("type", SimpleValue::String(kind.to_owned())),
             ("name", SimpleValue::String(self.access.audience(entity))),
             ("expiration", SimpleValue::Timestamp(expiry)),
         ] {
             properties.0.insert(name.to_owned(), value);
         }
         // A call that is dropped here leaves an answer behind, which the next one passes over.
-        cbs.ask(properties, Value::String(text)).await.map(drop)
+        cbs.ask(properties, Value::String(text)).await?;
+        Ok(due)
     }
 
-    /// Renews all claims.
+    /// Renews all claims, and plans when to do it again.
     async fn renew(&self) -> Result<(), Failed> {
         let mut claims = self.claims.lock().await;
+        self.due.send_replace(Some(Instant::now() + PAUSE)); // if it fails
         let entities: Vec<_> = claims.entities.iter().cloned().collect();
+        let mut earliest = None;
         for entity in entities {
-            self.put(&mut claims.cbs, &entity).await?;
+            let due = self.put(&mut claims.cbs, &entity).await?;
+            earliest = Some(earliest.map_or(due, |earliest: Instant| earliest.min(due)));
         }
+        self.due.send_replace(earliest);
         Ok(())
     }
 
@@ -188,19 +214,27 @@ async fn begin(handle: &mut ConnectionHandle<()>) -> Result<SessionHandle<()>, F
 }
 
 /// Renews the claims of a connection for as long as there is one.
-async fn renew(connection: Weak<Connection>, every: Duration) {
-    let mut pause = every;
+async fn renew(connection: Weak<Connection>, mut due: watch::Receiver<Option<Instant>>) {
     loop {
-        sleep(pause).await;
-        let Some(connection) = connection.upgrade().filter(|connection| connection.is_sound()) else { return };
-        pause = match connection.renew().await {
-            Ok(()) => every,
-            Err(failed) => {
-                let error = failed.into_error("cannot renew a token");
-                tracing::warn!(%error, "a token cannot be renewed, and is tried again");
-                PAUSE.min(every)
+        let now = *due.borrow_and_update();
+        let until = async {
+            match now {
+                Some(due) => sleep_until(due).await,
+                None => pending().await,
             }
         };
+        tokio::select! {
+            () = until => {}
+            changed = due.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
+        }
+        let Some(connection) = connection.upgrade().filter(|connection| connection.is_sound()) else { return };
+        if let Err(failed) = connection.renew().await {
+            let error = failed.into_error("cannot renew a token");
+            tracing::warn!(%error, "a token cannot be renewed, and is tried again");
+        }
     }
 }
 
@@ -229,7 +263,7 @@ mod tests {
     use std::sync::Arc;
 
     use strait_eventhubs_emulator::{Config, Emulator, HubSettings, Recorded};
-    use tokio::time::timeout;
+    use tokio::time::{sleep, timeout};
 
     use super::*;
     use crate::client::{Client, Target};

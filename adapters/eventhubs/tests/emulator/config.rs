@@ -6,7 +6,7 @@ use strait_eventhubs::EventHubs;
 
 use crate::Scene;
 
-fn build(text: &str) -> Result<Bus, String> {
+pub(crate) fn build(text: &str) -> Result<Bus, String> {
     let builder = Bus::builder(Registry::new().with(EventHubs)).environment(|_| None);
     builder.text("strait.toml", text).build().map_err(|error| error.to_string())
 }
@@ -21,7 +21,7 @@ fn problems(connection: &str, sender: &str, receiver: &str) -> String {
 
 const CONNECTION: &str = r#"connection_string = "Endpoint=sb://h/;SharedAccessKeyName=n;SharedAccessKey=hidden""#;
 const SENDER: &str = "hub = \"orders\"";
-const RECEIVER: &str = "hub = \"orders\"\ngroup = \"$Default\"\nleases = \"memory:leases\"";
+pub(crate) const RECEIVER: &str = "hub = \"orders\"\ngroup = \"$Default\"\nleases = \"memory:leases\"";
 
 #[test]
 fn each_value_that_is_wrong_is_named() {
@@ -47,6 +47,45 @@ fn each_value_that_is_wrong_is_named() {
     ] {
         assert!(found.contains(part) && !found.contains("hidden"), "{part}: {found}");
     }
+}
+
+#[cfg(feature = "entra")]
+#[test]
+fn each_value_of_a_credential_that_is_wrong_is_named() {
+    let of = |text: &str| problems(text, SENDER, RECEIVER);
+    let namespace = "namespace = \"orders.servicebus.windows.net\"";
+    let secret = "credential = \"client-secret\"\ntenant = \"t\"\nclient_id = \"c\"\nclient_secret = \"hidden\"";
+    for text in [secret, "credential = \"managed-identity\"", "credential = \"workload-identity\"\ntoken_file = \"/f\""]
+    {
+        assert_eq!(of(&format!("{namespace}\n{text}")), "");
+    }
+    for (found, part) in [
+        (of(namespace), "credential: is missing"),
+        (of(secret), "namespace: is missing"),
+        (of(&format!("{namespace}\ncredential = \"azure-cli\"")), "credential: expected one of"),
+        (of(&format!("namespace = \"http://h\"\n{secret}")), "namespace: is not a host"),
+        (of(&format!("namespace = \"amqp://emulator.lan\"\n{secret}")), "namespace: would send plaintext"),
+        (of(&format!("{namespace}\n{secret}\n{CONNECTION}")), "connection_string: cannot be used beside"),
+        (
+            of(&format!("{namespace}\ncredential = \"client-secret\"\ntenant = \"t\"\nclient_secret = \"hidden\"")),
+            "client_id: is missing",
+        ),
+        (
+            of(&format!("{namespace}\n{}", secret.replace("client_secret = \"hidden\"", ""))),
+            "client_secret: is missing",
+        ),
+        (of(&format!("{namespace}\ncredential = \"managed-identity\"\ntenant = \"t\"")), "tenant: unknown key"),
+    ] {
+        assert!(found.contains(part) && !found.contains("hidden"), "{part}: {found}");
+    }
+}
+
+#[cfg(not(feature = "entra"))]
+#[test]
+fn a_credential_needs_the_feature() {
+    let found = problems("namespace = \"h\"\ncredential = \"managed-identity\"", SENDER, RECEIVER);
+    assert!(found.contains("credential: needs the feature eventhubs-entra"), "{found}");
+    assert!(!found.contains("unknown"), "{found}");
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@
 
 mod access;
 mod config;
+#[cfg(feature = "entra")]
+mod entra;
 mod faults;
 mod reading;
 mod sending;
