@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod config;
+mod group;
 mod opening;
 mod order;
 mod outcomes;
 mod reading;
 mod records;
+mod reports;
 mod strict;
 mod through;
 

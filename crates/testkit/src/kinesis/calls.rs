@@ -320,10 +320,9 @@ impl World {
             return Ok(json!({ "Records": [], "MillisBehindLatest": behind, "NextShardIterator": next.token() }));
         }
         let mut bytes = 0;
-        let page: Vec<_> = shard
-            .records
+        let first = shard.records.partition_point(|record| record.counter <= iterator.after);
+        let page: Vec<_> = shard.records[first..]
             .iter()
-            .filter(|record| record.counter > iterator.after)
             .take(limit)
             .take_while(|record| {
                 let first = bytes == 0;
@@ -344,7 +343,7 @@ impl World {
                 })
             })
             .collect();
-        let more = shard.records.iter().find(|record| record.counter > after);
+        let more = shard.records.get(shard.records.partition_point(|record| record.counter <= after));
         let behind = more.map_or(0, |record| {
             u64::try_from(now.duration_since(record.at).unwrap_or_default().as_millis()).unwrap_or(u64::MAX).max(1)
         });

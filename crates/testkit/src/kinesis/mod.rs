@@ -204,6 +204,11 @@ impl Stub {
         self.shared.seen.lock().unwrap().iter().filter(|call| call.operation == operation).cloned().collect()
     }
 
+    /// Forgets the calls so far, for who makes many.
+    pub fn forget_calls(&self) {
+        self.shared.seen.lock().unwrap().clear();
+    }
+
     /// What is stored, by shard: partition key and data, in order.
     ///
     /// # Panics

@@ -163,9 +163,10 @@ impl Stream {
     pub(super) fn trim(&mut self, now: SystemTime) {
         let horizon = now - self.settings.retention;
         for shard in &mut self.shards {
-            let forgotten = shard.records.iter().filter(|record| record.at < horizon).map(|record| record.counter);
-            shard.trimmed = forgotten.max().unwrap_or(shard.trimmed);
-            shard.records.retain(|record| record.at >= horizon);
+            let forgotten = shard.records.partition_point(|record| record.at < horizon);
+            if let Some(last) = shard.records.drain(..forgotten).next_back() {
+                shard.trimmed = last.counter;
+            }
         }
     }
 
