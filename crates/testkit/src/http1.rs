@@ -74,6 +74,13 @@ pub(crate) fn answer_at(status: u16, time: SystemTime, body: &[u8]) -> Vec<u8> {
     Head(head).with_body(body)
 }
 
+/// The head of an answer that is pushed in chunks, from a server whose clock says so.
+#[cfg(feature = "kinesis")]
+pub(crate) fn pushed_at(time: SystemTime) -> String {
+    let date = httpdate::fmt_http_date(time);
+    Head(format!("HTTP/1.1 200 OK\r\nDate: {date}\r\nContent-Type: application/vnd.amazon.eventstream\r\n")).chunked()
+}
+
 /// Passes a call on, and brings the beginning of the answer.
 pub(crate) async fn forward(server: SocketAddr, head: &Head, body: &[u8]) -> io::Result<(Head, Body, TcpStream)> {
     let mut upstream = TcpStream::connect(server).await?;

@@ -8,10 +8,11 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use md5::{Digest as _, Md5};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::{
     ARN, Call, Fault, Refusal,
-    stream::{Shard, Stream},
+    stream::{Shard, Stored, Stream, StreamSettings},
 };
 
 /// How long an iterator, and a token, may be used.
@@ -22,20 +23,22 @@ const PUT_BYTES: usize = 10 << 20;
 const GET_RECORDS: usize = 10_000;
 const GET_BYTES: usize = 10 << 20;
 
-type Answer = Result<Value, Refusal>;
+pub(super) type Answer = Result<Value, Refusal>;
 
 pub(super) struct World {
     pub(super) streams: BTreeMap<String, Stream>,
     now: SystemTime,
+    /// Since when its clock runs.
+    runs: Option<Instant>,
     /// Most shards of a page of a list.
     pub(super) page: usize,
 }
 
-fn invalid(text: impl Into<String>) -> Refusal {
+pub(super) fn invalid(text: impl Into<String>) -> Refusal {
     (400, "InvalidArgumentException", text.into())
 }
 
-fn missing(text: impl Into<String>) -> Refusal {
+pub(super) fn missing(text: impl Into<String>) -> Refusal {
     (400, "ResourceNotFoundException", text.into())
 }
 
@@ -43,11 +46,11 @@ fn throttled(text: &str) -> Refusal {
     (400, "ProvisionedThroughputExceededException", text.to_owned())
 }
 
-fn text<'a>(body: &'a Value, field: &str) -> Result<&'a str, Refusal> {
+pub(super) fn text<'a>(body: &'a Value, field: &str) -> Result<&'a str, Refusal> {
     body[field].as_str().ok_or_else(|| invalid(format!("{field} is missing")))
 }
 
-fn seconds(time: SystemTime) -> f64 {
+pub(super) fn seconds(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
@@ -56,7 +59,7 @@ fn millis(time: SystemTime) -> u64 {
 }
 
 /// A sequence number: 56 digits, which tell the shard.
-fn sequence(shard: usize, counter: u64) -> String {
+pub(super) fn sequence(shard: usize, counter: u64) -> String {
     format!("4960{shard:012}{counter:040}")
 }
 
@@ -93,16 +96,20 @@ impl Iterator {
 
 impl World {
     pub(super) fn new(now: SystemTime) -> Self {
-        Self { streams: BTreeMap::new(), now, page: 1000 }
+        Self { streams: BTreeMap::new(), now, runs: None, page: 1000 }
     }
 
     pub(super) fn now(&self) -> SystemTime {
-        self.now
+        self.now + self.runs.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    pub(super) fn run(&mut self) {
+        self.runs.get_or_insert_with(Instant::now);
     }
 
     pub(super) fn advance(&mut self, time: Duration) {
         self.now += time;
-        let now = self.now;
+        let now = self.now();
         self.streams.values_mut().for_each(|stream| stream.trim(now));
     }
 
@@ -112,22 +119,37 @@ impl World {
 
     pub(super) fn call(&mut self, call: &Call, fault: Option<&Fault>) -> Answer {
         match call.operation.as_str() {
+            "CreateStream" => self.create(&call.body),
             "DescribeStreamSummary" => self.describe(&call.body),
             "PutRecords" => self.put(&call.body, fault),
             "ListShards" => self.list(&call.body),
             "GetShardIterator" => self.iterator(&call.body),
             "GetRecords" => self.get(&call.body),
+            "RegisterStreamConsumer" => self.register(&call.body),
+            "DescribeStreamConsumer" => self.describe_consumer(&call.body),
             other => Err((400, "UnknownOperationException", other.to_owned())),
         }
     }
 
     /// The stream that a call names by its ARN, or by its name.
-    fn find(&mut self, body: &Value) -> Result<&mut Stream, Refusal> {
+    pub(super) fn find(&mut self, body: &Value) -> Result<&mut Stream, Refusal> {
         let name = match body["StreamARN"].as_str() {
             Some(arn) => arn.strip_prefix(ARN).ok_or_else(|| invalid("StreamARN is wrong"))?,
             None => text(body, "StreamName")?,
         };
         self.streams.get_mut(name).ok_or_else(|| missing(format!("Stream {name} not found")))
+    }
+
+    fn create(&mut self, body: &Value) -> Answer {
+        let name = text(body, "StreamName")?;
+        if self.streams.contains_key(name) {
+            return Err((400, "ResourceInUseException", format!("Stream {name} exists")));
+        }
+        let shards =
+            body["ShardCount"].as_u64().and_then(|count| usize::try_from(count).ok()).filter(|count| *count > 0);
+        let settings = StreamSettings::default().with_shards(shards.ok_or_else(|| invalid("ShardCount"))?);
+        self.streams.insert(name.to_owned(), Stream::new(name, settings, self.now()));
+        Ok(json!({}))
     }
 
     fn describe(&mut self, body: &Value) -> Answer {
@@ -146,7 +168,7 @@ impl World {
     }
 
     fn put(&mut self, body: &Value, fault: Option<&Fault>) -> Answer {
-        let now = self.now;
+        let now = self.now();
         let stream = self.find(body)?;
         if stream.deleting {
             return Err((400, "ResourceInUseException", "it is being deleted".to_owned()));
@@ -190,7 +212,7 @@ impl World {
     }
 
     fn list(&mut self, body: &Value) -> Answer {
-        let (now, page) = (self.now, self.page);
+        let (now, page) = (self.now(), self.page);
         let start = match body["NextToken"].as_str() {
             Some(token) => {
                 if ["StreamARN", "StreamName", "StreamCreationTimestamp", "ShardFilter", "ExclusiveStartShardId"]
@@ -250,47 +272,19 @@ impl World {
     }
 
     fn iterator(&mut self, body: &Value) -> Answer {
-        let now = self.now;
+        let now = self.now();
         let stream = self.find(body)?;
         let id = text(body, "ShardId")?;
         let shard = stream.shard(id).ok_or_else(|| missing(format!("Shard {id} does not exist")))?;
-        let Shard { records, trimmed, .. } = &stream.shards[shard];
-        let trimmed = *trimmed;
-        let named = || {
-            let sequence = text(body, "StartingSequenceNumber")?;
-            let (of, number) = record_of(sequence).ok_or_else(|| invalid("StartingSequenceNumber is wrong"))?;
-            if of != shard {
-                let text =
-                    format!("It encodes shardId-{of:012} and is used in a call to a shard with shardId-{shard:012}");
-                return Err(invalid(text));
-            }
-            if number > stream.counter() {
-                return Err(invalid("it did not come from this stream"));
-            }
-            Ok(number)
-        };
-        let after = match text(body, "ShardIteratorType")? {
-            "TRIM_HORIZON" => trimmed,
-            "LATEST" => stream.counter(),
-            "AFTER_SEQUENCE_NUMBER" => named()?,
-            "AT_SEQUENCE_NUMBER" => named()?.saturating_sub(1),
-            "AT_TIMESTAMP" => {
-                let time = body["Timestamp"].as_f64().ok_or_else(|| invalid("Timestamp is missing"))?;
-                if time > seconds(now) {
-                    return Err(invalid("Timestamp cannot be in the future"));
-                }
-                let first = records.iter().find(|record| seconds(record.at) >= time);
-                first.map_or(stream.counter(), |record| record.counter - 1).max(trimmed)
-            }
-            other => return Err(invalid(format!("ShardIteratorType {other}"))),
-        };
+        let kind = text(body, "ShardIteratorType")?;
+        let after = stream.place(shard, kind, &body["StartingSequenceNumber"], &body["Timestamp"], now)?;
         let (stream, created) = (stream.name.clone(), millis(stream.created));
         let iterator = Iterator { stream, created, shard, after, issued: millis(now) };
         Ok(json!({ "ShardIterator": iterator.token() }))
     }
 
     fn get(&mut self, body: &Value) -> Answer {
-        let now = self.now;
+        let now = self.now();
         let limit = match &body["Limit"] {
             Value::Null => GET_RECORDS,
             limit => limit.as_u64().and_then(|limit| usize::try_from(limit).ok()).unwrap_or(0),
@@ -332,36 +326,12 @@ impl World {
             .collect();
         let after = page.last().map_or(iterator.after, |record| record.counter);
         let bytes: usize = page.iter().map(|record| record.data.len() + record.key.len()).sum();
-        let records: Vec<_> = page
-            .iter()
-            .map(|record| {
-                json!({
-                    "SequenceNumber": sequence(iterator.shard, record.counter),
-                    "ApproximateArrivalTimestamp": seconds(record.at),
-                    "Data": STANDARD.encode(&record.data),
-                    "PartitionKey": record.key,
-                })
-            })
-            .collect();
-        let more = shard.records.get(shard.records.partition_point(|record| record.counter <= after));
-        let behind = more.map_or(0, |record| {
-            u64::try_from(now.duration_since(record.at).unwrap_or_default().as_millis()).unwrap_or(u64::MAX).max(1)
-        });
-        let ended = more.is_none() && shard.closed;
+        let records: Vec<_> = page.iter().map(|record| told(iterator.shard, record)).collect();
+        let (behind, ended) = (shard.behind(after, now), shard.ends_at(after));
         shard.bytes_out.take(bytes, now);
         let mut answer = json!({ "Records": records, "MillisBehindLatest": behind });
         if ended {
-            let children = stream.shards.iter().filter(|child| child.parents.contains(&iterator.shard)).map(|child| {
-                let parents: Vec<_> = child.parents.iter().map(|parent| stream.shards[*parent].id()).collect();
-                json!({
-                    "ShardId": child.id(),
-                    "ParentShards": parents,
-                    "HashKeyRange": {
-                        "StartingHashKey": child.hashes.0.to_string(), "EndingHashKey": child.hashes.1.to_string(),
-                    },
-                })
-            });
-            answer["ChildShards"] = children.collect();
+            answer["ChildShards"] = stream.children(iterator.shard);
         } else {
             let next = Iterator { after, issued: millis(now), ..iterator };
             answer["NextShardIterator"] = next.token().into();
@@ -370,7 +340,88 @@ impl World {
     }
 }
 
-fn millis_of(time: Duration) -> u64 {
+/// A record, as answers and events tell of it.
+pub(super) fn told(shard: usize, record: &Stored) -> Value {
+    json!({
+        "SequenceNumber": sequence(shard, record.counter),
+        "ApproximateArrivalTimestamp": seconds(record.at),
+        "Data": STANDARD.encode(&record.data),
+        "PartitionKey": record.key,
+    })
+}
+
+impl Stream {
+    /// Behind which record a place is.
+    pub(super) fn place(
+        &self,
+        shard: usize,
+        kind: &str,
+        sequence: &Value,
+        timestamp: &Value,
+        now: SystemTime,
+    ) -> Result<u64, Refusal> {
+        let Shard { records, trimmed, .. } = &self.shards[shard];
+        let named = || {
+            let sequence = sequence.as_str().ok_or_else(|| invalid("the sequence number is missing"))?;
+            let (of, number) = record_of(sequence).ok_or_else(|| invalid("the sequence number is wrong"))?;
+            if of != shard {
+                let text =
+                    format!("It encodes shardId-{of:012} and is used in a call to a shard with shardId-{shard:012}");
+                return Err(invalid(text));
+            }
+            if number > self.counter() {
+                return Err(invalid("it did not come from this stream"));
+            }
+            Ok(number)
+        };
+        Ok(match kind {
+            "TRIM_HORIZON" => *trimmed,
+            "LATEST" => self.counter(),
+            "AFTER_SEQUENCE_NUMBER" => named()?,
+            "AT_SEQUENCE_NUMBER" => named()?.saturating_sub(1),
+            "AT_TIMESTAMP" => {
+                let time = timestamp.as_f64().ok_or_else(|| invalid("Timestamp is missing"))?;
+                if time > seconds(now) {
+                    return Err(invalid("Timestamp cannot be in the future"));
+                }
+                let first = records.iter().find(|record| seconds(record.at) >= time);
+                first.map_or(self.counter(), |record| record.counter - 1).max(*trimmed)
+            }
+            other => return Err(invalid(format!("the type {other}"))),
+        })
+    }
+
+    /// What a shard became.
+    pub(super) fn children(&self, shard: usize) -> Value {
+        let children = self.shards.iter().filter(|child| child.parents.contains(&shard)).map(|child| {
+            let parents: Vec<_> = child.parents.iter().map(|parent| self.shards[*parent].id()).collect();
+            json!({
+                "ShardId": child.id(),
+                "ParentShards": parents,
+                "HashKeyRange": {
+                    "StartingHashKey": child.hashes.0.to_string(), "EndingHashKey": child.hashes.1.to_string(),
+                },
+            })
+        });
+        children.collect()
+    }
+}
+
+impl Shard {
+    /// How many milliseconds are behind a record; 0 if nothing is.
+    pub(super) fn behind(&self, after: u64, now: SystemTime) -> u64 {
+        let more = self.records.get(self.records.partition_point(|record| record.counter <= after));
+        let age = |record: &Stored| now.duration_since(record.at).unwrap_or_default();
+        more.map_or(0, |record| millis_of(age(record)).max(1))
+    }
+
+    /// Whether it is closed, and nothing is behind a record.
+    pub(super) fn ends_at(&self, after: u64) -> bool {
+        self.closed && self.records.last().is_none_or(|record| record.counter <= after)
+    }
+}
+
+pub(super) fn millis_of(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -1,33 +1,36 @@
 //! Kinesis in process, as strict as its documentation: what emulators let pass is refused here, and what they never do can be
 //! asked for.
 //!
-//! It speaks the JSON of its protocol over HTTP. Quotas of shards and calls, the life of iterators and of tokens, and the
-//! retention of records go by a clock that is moved by hand and otherwise stands still. Signatures are not checked.
+//! It speaks the JSON of its protocol over HTTP/1.1, and over TLS HTTP/2 too. Quotas of shards and calls, the life of
+//! iterators, tokens and subscriptions, and the retention of records go by a clock that is moved by hand and otherwise stands
+//! still, unless it is [told to run](Stub::run_clock). Signatures are not checked.
 
 mod calls;
+mod consumers;
+mod events;
 mod quota;
 mod stream;
+mod transport;
 
 use std::{
-    fmt, io,
+    fmt,
     net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
 use serde_json::{Value, json};
-use tokio::{
-    io::AsyncWriteExt as _,
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-};
-
-use crate::http1;
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio_rustls::TlsAcceptor;
 
 pub use stream::{Records, StreamSettings};
 
 use self::{
     calls::{World, hash},
+    consumers::Feed,
     stream::Stream,
 };
 
@@ -59,14 +62,20 @@ pub enum Fault {
     Count(usize),
     /// A `PutRecords` is done, and its answer has so many results.
     Results(usize),
-    /// It is done, and its answer does not have this field.
+    /// It is done, and its answer, or each event of it, does not have this field.
     Without(&'static str),
-    /// A `GetRecords` brings nothing, and says that nothing is stored behind. The next iterator is the one that it was called
-    /// with.
+    /// A `GetRecords`, or the first event of a `SubscribeToShard`, brings nothing, and says that nothing is stored behind. The
+    /// next iterator is the one that it was called with.
     Empty,
     /// A `GetRecords` brings nothing, and says that it is so many milliseconds behind. The next iterator is the one that it was
     /// called with.
     Behind(u64),
+    /// A `SubscribeToShard` is done, and nothing comes of it after so many events: not even what it begins with, after none.
+    Silence(usize),
+    /// A `SubscribeToShard` is done, and its connection breaks in the middle of the event after so many.
+    Cut(usize),
+    /// A `SubscribeToShard` is done, and ends with this code after so many events.
+    Throw(usize, &'static str),
 }
 
 /// An error of the service: its status, its code and its sentence.
@@ -75,6 +84,7 @@ type Refusal = (u16, &'static str, String);
 /// Listens on this machine. Ends when it is dropped.
 pub struct Stub {
     address: SocketAddr,
+    has_tls: bool,
     shared: Arc<Shared>,
     _tasks: JoinSet<()>,
 }
@@ -85,6 +95,58 @@ struct Shared {
     world: Mutex<World>,
     plan: Mutex<Box<Plan>>,
     seen: Mutex<Vec<Call>>,
+    /// Told whenever what is stored, or the time, is another.
+    changed: watch::Sender<()>,
+    /// How many subscriptions and connections are open.
+    subscriptions: AtomicUsize,
+    connections: AtomicUsize,
+    /// How many events wait until their client has room for them.
+    sending: AtomicUsize,
+}
+
+impl Shared {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+
+    /// Makes a call.
+    fn call(&self, operation: &str, body: &[u8]) -> Answered {
+        let call = Call { operation: operation.to_owned(), body: serde_json::from_slice(body).unwrap_or_default() };
+        let fault = (self.plan.lock().unwrap())(&call);
+        self.seen.lock().unwrap().push(call.clone());
+        let mut world = self.world();
+        let (answer, feed) = match &fault {
+            Some(Fault::Refuse(status, code)) => (Err((*status, *code, "as planned".to_owned())), None),
+            _ if call.operation == "SubscribeToShard" => match world.subscribe(&call.body) {
+                Ok(feed) => (Ok(Value::Null), Some(feed)),
+                Err(refusal) => (Err(refusal), None),
+            },
+            Some(Fault::Empty) => (Ok(nothing(&call, 0)), None),
+            Some(Fault::Behind(millis)) => (Ok(nothing(&call, *millis)), None),
+            fault => (world.call(&call, fault.as_ref()), None),
+        };
+        let now = world.now();
+        drop(world);
+        self.changed.send_replace(());
+        let (status, mut body) = match answer {
+            Ok(value) => (200, value),
+            Err((status, code, message)) => (status, json!({ "__type": code, "message": message })),
+        };
+        if let (Some(Fault::Without(field)), Some(fields)) = (&fault, body.as_object_mut()) {
+            fields.remove(*field);
+        }
+        Answered { status, now, body: body.to_string(), feed, fault }
+    }
+}
+
+/// What a call is answered with.
+struct Answered {
+    status: u16,
+    now: SystemTime,
+    body: String,
+    /// What is pushed, instead of the body.
+    feed: Option<Feed>,
+    fault: Option<Fault>,
 }
 
 impl fmt::Debug for Stub {
@@ -100,31 +162,52 @@ impl Stub {
     ///
     /// If there is no free port.
     pub async fn start() -> Self {
+        Self::listen(None).await
+    }
+
+    /// The same over TLS, by a certificate for `localhost` and its key in PEM. Clients may choose HTTP/2.
+    ///
+    /// # Panics
+    ///
+    /// If there is no free port, or the certificate cannot be used.
+    pub async fn start_with_tls(certificate: &[u8], key: &[u8]) -> Self {
+        Self::listen(Some(transport::acceptor(certificate, key))).await
+    }
+
+    async fn listen(tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let (address, has_tls) = (listener.local_addr().unwrap(), tls.is_some());
         let shared = Arc::new(Shared {
             world: Mutex::new(World::new(SystemTime::now())),
             plan: Mutex::new(Box::new(|_| None)),
             seen: Mutex::default(),
+            changed: watch::Sender::default(),
+            subscriptions: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+            sending: AtomicUsize::new(0),
         });
         let (mut tasks, of_tasks) = (JoinSet::new(), Arc::clone(&shared));
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((client, _)) = listener.accept().await {
-                let shared = Arc::clone(&of_tasks);
+                let (shared, tls) = (Arc::clone(&of_tasks), tls.clone());
                 connections.spawn(async move {
                     // One that breaks off is the client's own.
-                    let _ = serve(client, &shared).await;
+                    let _ = transport::serve(client, tls, &shared).await;
                 });
                 while connections.try_join_next().is_some() {}
             }
         });
-        Self { address, shared, _tasks: tasks }
+        Self { address, has_tls, shared, _tasks: tasks }
     }
 
     /// Its URL.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        if self.has_tls {
+            format!("https://localhost:{}", self.address.port())
+        } else {
+            format!("http://{}", self.address)
+        }
     }
 
     /// The ARN of the stream of this name.
@@ -154,7 +237,10 @@ impl Stub {
     ///
     /// If it is not open.
     pub fn split(&self, name: &str, shard: &str) -> [String; 2] {
-        self.world().stream_mut(name).split(shard)
+        let mut world = self.world();
+        let children = world.stream_mut(name).split(shard);
+        self.change(world);
+        children
     }
 
     /// Merges two neighbours, and names the shard that they become.
@@ -163,7 +249,10 @@ impl Stub {
     ///
     /// If they are not open, or not next to each other.
     pub fn merge(&self, name: &str, shards: [&str; 2]) -> String {
-        self.world().stream_mut(name).merge(shards)
+        let mut world = self.world();
+        let child = world.stream_mut(name).merge(shards);
+        self.change(world);
+        child
     }
 
     /// Stores a record of somebody else's.
@@ -177,6 +266,7 @@ impl Stub {
         let stream = world.stream_mut(name);
         let shard = stream.of_hash(hash(partition_key));
         stream.store(shard, partition_key, data.into(), now);
+        self.change(world);
     }
 
     /// Says how many shards a page of a list has.
@@ -186,7 +276,37 @@ impl Stub {
 
     /// Moves the clock.
     pub fn advance(&self, time: Duration) {
-        self.world().advance(time);
+        let mut world = self.world();
+        world.advance(time);
+        self.change(world);
+    }
+
+    /// Lets the clock run from now on, as Tokio's does.
+    pub fn run_clock(&self) {
+        self.world().run();
+    }
+
+    /// How many subscriptions are open.
+    pub fn subscriptions(&self) -> usize {
+        self.shared.subscriptions.load(Relaxed)
+    }
+
+    /// How many connections are open.
+    pub fn connections(&self) -> usize {
+        self.shared.connections.load(Relaxed)
+    }
+
+    /// How many events are on their way, and wait until their client has room for them.
+    pub fn sending(&self) -> usize {
+        self.shared.sending.load(Relaxed)
+    }
+
+    /// Waits until this is so: it is looked at whenever a call was made, an event sent, or something changed.
+    pub async fn until(&self, mut is_so: impl FnMut(&Self) -> bool) {
+        let mut changed = self.shared.changed.subscribe();
+        while !is_so(self) {
+            let _ = changed.changed().await;
+        }
     }
 
     /// The time of the service.
@@ -219,46 +339,16 @@ impl Stub {
     }
 
     fn world(&self) -> MutexGuard<'_, World> {
-        self.shared.world.lock().unwrap()
+        self.shared.world()
+    }
+
+    fn change(&self, world: MutexGuard<'_, World>) {
+        drop(world);
+        self.shared.changed.send_replace(());
     }
 }
 
 /// The answer of a `GetRecords` that brings nothing.
 fn nothing(call: &Call, behind: u64) -> Value {
     json!({ "Records": [], "MillisBehindLatest": behind, "NextShardIterator": call.body["ShardIterator"] })
-}
-
-/// Serves one call, and closes the connection.
-async fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
-    let Some((head, body)) = http1::read(&mut client).await? else { return Ok(()) };
-    let operation = head.get("x-amz-target").and_then(|target| target.rsplit('.').next()).unwrap_or_default();
-    let call = Call { operation: operation.to_owned(), body: serde_json::from_slice(&body).unwrap_or_default() };
-    let fault = (shared.plan.lock().unwrap())(&call);
-    shared.seen.lock().unwrap().push(call.clone());
-    let (answer, now) = {
-        let mut world = shared.world.lock().unwrap();
-        let answer = match &fault {
-            Some(Fault::Refuse(status, code)) => Err((*status, *code, "as planned".to_owned())),
-            Some(Fault::Empty) => Ok(nothing(&call, 0)),
-            Some(Fault::Behind(millis)) => Ok(nothing(&call, *millis)),
-            fault => world.call(&call, fault.as_ref()),
-        };
-        (answer, world.now())
-    };
-    let (status, mut body) = match answer {
-        Ok(value) => (200, value),
-        Err((status, code, message)) => (status, json!({ "__type": code, "message": message })),
-    };
-    if let (Some(Fault::Without(field)), Some(fields)) = (&fault, body.as_object_mut()) {
-        fields.remove(*field);
-    }
-    let answer = http1::answer_at(status, now, body.to_string().as_bytes());
-    match fault {
-        Some(Fault::LoseAnswer) => Ok(()),
-        Some(Fault::Truncate(bytes)) => {
-            let body = answer.windows(4).position(|window| window == b"\r\n\r\n").map_or(0, |at| at + 4);
-            client.write_all(&answer[..answer.len().min(body + bytes)]).await
-        }
-        _ => client.write_all(&answer).await,
-    }
 }

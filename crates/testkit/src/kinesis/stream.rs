@@ -1,6 +1,6 @@
 use std::time::{Duration, SystemTime};
 
-use super::quota::Quota;
+use super::{consumers::Consumer, quota::Quota};
 
 /// Partition keys and data.
 pub type Records = Vec<(String, Vec<u8>)>;
@@ -68,6 +68,7 @@ pub(super) struct Stream {
     pub(super) created: SystemTime,
     pub(super) deleting: bool,
     pub(super) shards: Vec<Shard>,
+    pub(super) consumers: Vec<Consumer>,
     /// Of the last record.
     counter: u64,
 }
@@ -135,7 +136,15 @@ impl Stream {
             (width * number, end)
         };
         let shards = (0..settings.shards).map(|number| Shard::new(number, Vec::new(), hashes(number as u128)));
-        Self { name: name.to_owned(), shards: shards.collect(), settings, created, deleting: false, counter: 0 }
+        Self {
+            name: name.to_owned(),
+            shards: shards.collect(),
+            consumers: Vec::new(),
+            settings,
+            created,
+            deleting: false,
+            counter: 0,
+        }
     }
 
     pub(super) fn shard(&self, id: &str) -> Option<usize> {
