@@ -66,6 +66,7 @@ impl Brought {
         {
             while open.place < behind && open.next().is_some() {}
             self.open = Some(open);
+            self.drop_done();
         }
     }
 
@@ -139,6 +140,7 @@ impl Open {
     }
 }
 
-fn size(record: &types::Record) -> usize {
+/// How many bytes a record counts.
+pub(crate) fn size(record: &types::Record) -> usize {
     record.data.as_ref().len() + record.partition_key.as_ref().map_or(0, String::len)
 }

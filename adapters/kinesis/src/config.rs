@@ -5,7 +5,7 @@ use strait_config::Fields;
 use strait_kit::Trimmed;
 use strait_leases::Group;
 
-use crate::{Envelope, stream::check_name};
+use crate::{Envelope, consumer::check_name as check_consumer, stream::check_name};
 
 /// How long to wait where nothing comes, by default and at most: an iterator lives for five minutes.
 const POLL: Duration = Duration::from_secs(1);
@@ -18,7 +18,7 @@ const MOST_SHARDS: usize = 1000;
 const SERVICES: [Service; 4] = [Service::Kinesis, Service::Sts, Service::DynamoDb, Service::S3];
 
 /// What AWS and its tools call the fields.
-const ELSEWHERE: [(&str, &str); 8] = [
+const ELSEWHERE: [(&str, &str); 9] = [
     ("stream_name", "stream"),
     ("stream_arn", "stream"),
     ("topic", "stream"),
@@ -27,6 +27,7 @@ const ELSEWHERE: [(&str, &str); 8] = [
     ("lease_table", "leases"),
     ("initial_position", "start"),
     ("poll_interval", "poll"),
+    ("consumer_name", "consumer"),
 ];
 
 fn stream(fields: &mut Fields) -> String {
@@ -81,19 +82,55 @@ impl SenderTable {
 pub(crate) struct ReceiverTable {
     pub(crate) stream: String,
     pub(crate) group: Group,
-    pub(crate) poll: Duration,
+    pub(crate) read: Read,
     pub(crate) trimmed: Trimmed,
+}
+
+/// How a receiver reads its shards.
+#[derive(Clone, Debug)]
+pub(crate) enum Read {
+    /// They are asked, where nothing comes this often.
+    Polling(Duration),
+    /// They are subscribed to, as this consumer.
+    FanOut(String),
+}
+
+impl Read {
+    fn of(fields: &mut Fields, group: &str) -> Self {
+        let is_fan_out = fields.choice("read", &[("polling", false), ("fan_out", true)]).unwrap_or_default();
+        let (poll, consumer) = (fields.duration("poll"), fields.text("consumer"));
+        if !is_fan_out {
+            if consumer.is_some() {
+                fields.problem("consumer", "is for read = \"fan_out\"");
+            }
+            let poll = poll.unwrap_or(POLL);
+            if !(SHORTEST_POLL..=LONGEST_POLL).contains(&poll) {
+                fields.problem("poll", "must be 200ms to 1m");
+            }
+            return Self::Polling(poll);
+        }
+        if poll.is_some() {
+            fields.problem("poll", "is for read = \"polling\": records are pushed");
+        }
+        let Some(name) = consumer else {
+            if !group.is_empty() && check_consumer(group).is_err() {
+                fields.problem("consumer", "is missing, and no consumer can have the name of the group");
+            }
+            return Self::FanOut(group.to_owned());
+        };
+        if let Err(reason) = check_consumer(&name) {
+            fields.problem("consumer", reason);
+        }
+        Self::FanOut(name)
+    }
 }
 
 impl ReceiverTable {
     pub(crate) fn read(fields: &mut Fields) -> Self {
         let (stream, group) = (stream(fields), Group::read(fields));
-        let poll = fields.duration("poll").unwrap_or(POLL);
-        if !(SHORTEST_POLL..=LONGEST_POLL).contains(&poll) {
-            fields.problem("poll", "must be 200ms to 1m");
-        }
+        let read = Read::of(fields, &group.name);
         let choices = [("fail", Trimmed::Fail), ("skip", Trimmed::Skip)];
         let trimmed = fields.choice("trimmed", &choices).unwrap_or_default();
-        Self { stream, group, poll, trimmed }
+        Self { stream, group, read, trimmed }
     }
 }

@@ -10,7 +10,15 @@ use strait_core::{Guarantees, Ordering, Result};
 use strait_kit::{Identity, Log, Partition, Reader, Start};
 use tokio::sync::OnceCell;
 
-use crate::{Client, listing, place::Place, reader::ShardReader, stream::Stream};
+use crate::{
+    Client,
+    consumer::{RegisteredConsumer, check_name as check_consumer},
+    error::wrong,
+    listing,
+    place::Place,
+    reader::{FanOut, Polling, Shard, ShardReader},
+    stream::Stream,
+};
 
 /// A stream, as a group reads it. Its readers ask for records; its list of shards has connections of its own, so that it may
 /// be asked for on another runtime.
@@ -19,13 +27,22 @@ pub struct KinesisLog {
     client: Client,
     stream: Stream,
     source: Arc<str>,
-    poll: Duration,
+    read: Read,
     /// By which shards are listed.
     listing: OnceCell<Stream>,
 }
 
+/// How its shards are read.
+#[derive(Clone, Debug)]
+enum Read {
+    /// They are asked, where nothing comes this often.
+    Polling(Duration),
+    /// They are subscribed to.
+    FanOut(Arc<RegisteredConsumer>),
+}
+
 impl KinesisLog {
-    /// Opens a stream by its name or its ARN, for this group. A shard where nothing comes is asked every `poll`. Cancel-safe.
+    /// Opens a stream by its name or its ARN, for this group, which asks its shards for their records. A shard where nothing comes is asked every `poll`. Cancel-safe.
     ///
     /// # Errors
     ///
@@ -33,8 +50,34 @@ impl KinesisLog {
     /// that may not look at the stream opens it all the same.
     pub async fn open(client: &Client, stream: &str, group: &str, poll: Duration) -> Result<Arc<Self>> {
         let stream = Stream::find(client, stream).await?;
+        Ok(Self::new(client, stream, group, Read::Polling(poll)))
+    }
+
+    /// Opens a stream by its name or its ARN, for this group, which has the records of its shards pushed: enhanced fan-out.
+    /// That has a quota of its own, 2 MiB a second and shard, and costs by the shard and hour. `consumer` is the name that it
+    /// is registered under with the stream, by one group; it is never deregistered here. `create` registers it if it is
+    /// missing, and waits until it can be used. Cancel-safe: what is dropped may have registered it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](strait_core::ErrorKind::Config) if the consumer is missing, or the stream was given by its name
+    /// and may not be looked at; otherwise as [`open`](Self::open).
+    pub async fn open_fan_out(
+        client: &Client,
+        stream: &str,
+        group: &str,
+        consumer: &str,
+        create: bool,
+    ) -> Result<Arc<Self>> {
+        check_consumer(consumer).map_err(|reason| wrong(&format!("consumer: {reason}")))?;
+        let stream = Stream::find(client, stream).await?;
+        let consumer = RegisteredConsumer::find(&stream, consumer, create).await?;
+        Ok(Self::new(client, stream, group, Read::FanOut(Arc::new(consumer))))
+    }
+
+    fn new(client: &Client, stream: Stream, group: &str, read: Read) -> Arc<Self> {
         let source = format!("{}/{group}", stream.name).into();
-        Ok(Arc::new(Self { client: client.clone(), stream, source, poll, listing: OnceCell::new() }))
+        Arc::new(Self { client: client.clone(), stream, source, read, listing: OnceCell::new() })
     }
 
     /// What tells the stream from others whose groups keep rows in the same store: the same in every process, however the
@@ -89,7 +132,17 @@ impl Log for KinesisLog {
     }
 
     async fn open(&self, partition: &str, start: &Start, _epoch: u64, ahead: usize) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(ShardReader::new(&self.stream, partition, Place::of(start)?, self.poll, ahead)))
+        let shard = Shard::new(&self.stream, partition, Place::of(start)?);
+        Ok(match &self.read {
+            Read::Polling(idle) => {
+                let fetch = Polling::new(&shard, *idle, ahead);
+                Box::new(ShardReader::new(shard, fetch))
+            }
+            Read::FanOut(consumer) => {
+                let fetch = FanOut::new(&shard, consumer, ahead);
+                Box::new(ShardReader::new(shard, fetch))
+            }
+        })
     }
 
     async fn close(&self) -> Result<()> {

@@ -13,6 +13,23 @@ const LONGEST: Duration = Duration::from_secs(5);
 /// How long a shard may throttle, or its iterators expire, before that is a failure: others read it too.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// How long a shard may refuse.
+#[derive(Debug, Default)]
+pub(crate) struct Patience(Option<Instant>);
+
+impl Patience {
+    /// It was refused. Whether to try again: `false` once that is a failure.
+    pub(crate) fn is_left(&mut self) -> bool {
+        let now = Instant::now();
+        now - *self.0.get_or_insert(now) < PATIENCE
+    }
+
+    /// It was not refused.
+    pub(crate) fn renew(&mut self) {
+        self.0 = None;
+    }
+}
+
 /// When a shard may be called again, and how long it may refuse.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -23,14 +40,13 @@ pub(crate) struct Pace {
     idle: Duration,
     /// How long it was left alone since it last throttled.
     throttled: Duration,
-    /// Since when it refuses.
-    refusing: Option<Instant>,
+    patience: Patience,
 }
 
 impl Pace {
     pub(crate) fn new(idle: Duration) -> Self {
         let now = Instant::now();
-        Self { next: now, called: now, idle, throttled: Duration::ZERO, refusing: None }
+        Self { next: now, called: now, idle, throttled: Duration::ZERO, patience: Patience::default() }
     }
 
     /// Waits until a call may begin. What is dropped while it is under way counts too. Cancel-safe.
@@ -45,17 +61,17 @@ impl Pace {
         let millis = u64::try_from(bytes.saturating_mul(1000) / BYTES).unwrap_or(u64::MAX);
         let pause = if idle { self.idle } else { Duration::ZERO };
         self.next = self.called + BETWEEN.max(pause).max(Duration::from_millis(millis));
-        (self.throttled, self.refusing) = (Duration::ZERO, None);
+        self.throttled = Duration::ZERO;
+        self.patience.renew();
     }
 
     /// The call was refused, since others read the shard too, or it cannot be read now. Whether to try again: `false` once
     /// that is a failure.
     pub(crate) fn refused(&mut self) -> bool {
-        let now = Instant::now();
         self.throttled = (self.throttled * 2).clamp(BETWEEN * 2, LONGEST);
         // Of those who are throttled together not all come back together.
-        self.next = now + self.throttled.mul_f64(0.5 + fastrand::f64() / 2.0);
-        now - *self.refusing.get_or_insert(now) < PATIENCE
+        self.next = Instant::now() + self.throttled.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.patience.is_left()
     }
 }
 

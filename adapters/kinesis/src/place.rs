@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use aws_sdk_kinesis::types::ShardIteratorType;
 use strait_core::{Error, ErrorKind, Position, Result};
 use strait_kit::Start;
+use tokio::time::Instant;
 
 /// Where reading goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +25,14 @@ pub(crate) enum Place {
         sequence: String,
         /// How many of its messages are behind us; none: all.
         messages: Option<usize>,
+    },
+    /// Behind a number up to which all was read, though no record may have it. That none is missing behind it is known as long
+    /// as records are kept.
+    Passed {
+        /// The number.
+        sequence: String,
+        /// Since when it is known, by our clock.
+        since: Instant,
     },
 }
 
@@ -67,8 +76,23 @@ impl Place {
             Self::Newest => ShardIteratorType::Latest,
             Self::Time(_) => ShardIteratorType::AtTimestamp,
             Self::Behind { .. } => ShardIteratorType::AtSequenceNumber,
+            Self::Passed { .. } => ShardIteratorType::AfterSequenceNumber,
         }
     }
+}
+
+/// Whether a number that the service goes on behind is none before this place. Some of its servers say `0`, or nothing, where
+/// they have none.
+pub(crate) fn is_behind(sequence: &str, place: &Place) -> bool {
+    let is_number = !sequence.is_empty() && sequence.bytes().all(|byte| byte.is_ascii_digit()) && sequence != "0";
+    let order = |sequence: &str| (sequence.len(), sequence.to_owned());
+    is_number
+        && match place {
+            Place::Behind { sequence: before, .. } | Place::Passed { sequence: before, .. } => {
+                order(sequence) >= order(before)
+            }
+            Place::Oldest | Place::Newest | Place::Time(_) => true,
+        }
 }
 
 fn unknown() -> Error {
@@ -79,6 +103,17 @@ fn unknown() -> Error {
 mod tests {
     use super::*;
     use crate::position::position;
+
+    #[test]
+    fn a_number_to_go_on_behind_is_not_before_the_place() {
+        let behind = Place::Behind { sequence: "49".into(), messages: None };
+        let passed = Place::Passed { sequence: "49".into(), since: Instant::now() };
+        for place in [behind, passed] {
+            assert!(is_behind("49", &place) && is_behind("50", &place) && is_behind("100", &place));
+            assert!(["", "0", "48", "9", "x", "49.1"].iter().all(|number| !is_behind(number, &place)));
+        }
+        assert!(is_behind("49", &Place::Oldest) && !is_behind("0", &Place::Newest) && !is_behind("", &Place::Newest));
+    }
 
     #[test]
     fn positions_say_how_much_of_a_record_is_behind() {

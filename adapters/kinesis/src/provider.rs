@@ -8,7 +8,7 @@ use strait_kit::{LogConsumer, LogSettings};
 
 use crate::{
     Client, KinesisLog, KinesisProducer,
-    config::{ConnectionTable, ReceiverTable, SenderTable},
+    config::{ConnectionTable, Read, ReceiverTable, SenderTable},
     create::create_stream,
 };
 
@@ -17,15 +17,20 @@ use crate::{
 /// A connection says how it is reached: `region`; `endpoint` of all services, or `kinesis_endpoint`, `dynamodb_endpoint`,
 /// `s3_endpoint` and `sts_endpoint` (with `allow_insecure` for plain http to another machine); `profile`, `assume_role` with
 /// `external_id`, or for tests `access_key_id`, `secret_access_key` and `session_token`; `timeout` of a call, 10 s; and
-/// `create`, which makes streams that are missing, of so many `shards` (1), and a missing table of leases, for tests.
+/// `create`, which makes streams that are missing, of so many `shards` (1), a missing table of leases, and registers missing
+/// consumers, for tests.
 ///
 /// A sender names its `stream`, by name or ARN, and may choose an `envelope`: `"kpl"` (the default) or `"plain"`.
 ///
 /// A receiver names its `stream`, its `group`, and where that keeps its `leases`: a URL, `dynamodb://table/group` or
 /// `s3://bucket/prefix`, reached as the connection says. It may say after how long a member is dead to the others, `expiry`
-/// (10 s); where a new group is to `start`: `"earliest"` (the default), `"latest"` or a time; how often a shard where nothing
-/// comes is asked, `poll` (1 s, 200 ms to a minute); and what happens when a record that was not read is no longer stored,
-/// `trimmed`: `"fail"` (the default) reports it, `"skip"` goes on at the oldest record.
+/// (10 s); where a new group is to `start`: `"earliest"` (the default), `"latest"` or a time; how it is to `read`; and what
+/// happens when a record that was not read is no longer stored, `trimmed`: `"fail"` (the default) reports it, `"skip"` goes on
+/// at the oldest record.
+///
+/// `read = "polling"` (the default) asks each shard for its records, one where nothing comes every `poll` (1 s, 200 ms to a
+/// minute). `read = "fan_out"` has them pushed, to the `consumer` that is registered with the stream under this name (that of
+/// the group); it is registered by `create` alone, and never deregistered.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Kinesis;
 
@@ -89,9 +94,15 @@ impl Connection for Open {
     }
 
     async fn consumer(&self, mut fields: Fields, needs: Needs) -> Result<Arc<dyn Consumer>> {
-        let ReceiverTable { stream, mut group, poll, trimmed } = ReceiverTable::read(&mut fields);
+        let ReceiverTable { stream, mut group, read, trimmed } = ReceiverTable::read(&mut fields);
         fields.finish()?;
-        let log = KinesisLog::open(&self.client, &stream, &group.name, poll).await?;
+        let log = match read {
+            Read::Polling(poll) => KinesisLog::open(&self.client, &stream, &group.name, poll).await?,
+            Read::FanOut(consumer) => {
+                let create = self.create.is_some();
+                KinesisLog::open_fan_out(&self.client, &stream, &group.name, &consumer, create).await?
+            }
+        };
         group.start = log.start(&group.start);
         group.options.aws = self.access.clone();
         group.options.create = self.create.is_some();

@@ -62,6 +62,9 @@ trimmed = "skip"
 "#;
     read(connection, "stream = \"orders\"\nenvelope = \"plain\"", receiver).unwrap();
     read("profile = \"dev\"", OUT, IN).unwrap();
+    read("", OUT, &format!("{IN}\nread = \"polling\"")).unwrap();
+    read("", OUT, &format!("{IN}\nread = \"fan_out\"")).unwrap();
+    read("", OUT, &format!("{IN}\nread = \"fan_out\"\nconsumer = \"billing-2\"")).unwrap();
     read("", OUT, &format!("{IN}\nstart = \"2026-01-31T12:00:00Z\"")).unwrap();
 }
 
@@ -103,6 +106,16 @@ fn a_receiver_says_who_shares_the_shards() {
         table("trimmed = \"ignore\""),
         format!("{path}.trimmed: expected one of \"fail\", \"skip\", found \"ignore\"")
     );
+    let polling = "is for read = \"polling\": records are pushed";
+    assert_eq!(table("read = \"fan_out\"\npoll = \"1s\""), format!("{path}.poll: {polling}"));
+    assert_eq!(table("consumer = \"x\""), format!("{path}.consumer: is for read = \"fan_out\""));
+    let name = "must be the name of a consumer, 1 to 128 letters, digits, '_', '.' and '-'";
+    assert_eq!(table("read = \"fan_out\"\nconsumer = \"a b\""), format!("{path}.consumer: {name}"));
+    let group = IN.replace("billing", "$billing");
+    let unnamed = problem("", OUT, &format!("{group}\nread = \"fan_out\""));
+    assert_eq!(unnamed, format!("{path}.consumer: is missing, and no consumer can have the name of the group"));
+    let choices = "expected one of \"polling\", \"fan_out\", found \"push\"";
+    assert_eq!(table("read = \"push\""), format!("{path}.read: {choices}"));
     let told = |name: &str, here: &str| format!("{path}.{name}: unknown key; did you mean {here}?");
     for (name, here) in [("initial_position", "start"), ("stream_arn", "stream"), ("lease_table", "leases")] {
         assert_eq!(table(&format!("{name} = \"x\"")), told(name, here));

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod config;
+mod fan_out;
 mod group;
 mod opening;
 mod order;

@@ -16,15 +16,15 @@ use tokio::sync::Notify;
 
 use super::{connect, message, payloads};
 
-const FIRST: &str = "shardId-000000000000";
-const AHEAD: usize = 1 << 20;
-const MINUTE: Duration = Duration::from_mins(1);
-const HOUR: Duration = Duration::from_hours(1);
-const ALL: Budget = Budget::new(1000, 1 << 20);
+pub(super) const FIRST: &str = "shardId-000000000000";
+pub(super) const AHEAD: usize = 1 << 20;
+pub(super) const MINUTE: Duration = Duration::from_mins(1);
+pub(super) const HOUR: Duration = Duration::from_hours(1);
+pub(super) const ALL: Budget = Budget::new(1000, 1 << 20);
 
-struct Scene {
-    stub: Stub,
-    log: Arc<KinesisLog>,
+pub(super) struct Scene {
+    pub(super) stub: Stub,
+    pub(super) log: Arc<KinesisLog>,
     producer: KinesisProducer,
 }
 
@@ -38,13 +38,21 @@ impl Scene {
         Self { stub, log, producer }
     }
 
+    /// The same, whose log has its records pushed.
+    pub(super) async fn pushed(settings: StreamSettings) -> Self {
+        let scene = Self::new(settings).await;
+        let client = connect(&scene.stub).await;
+        let log = KinesisLog::open_fan_out(&client, "orders", "billing", "billing", true).await.unwrap();
+        Self { log, ..scene }
+    }
+
     /// Stores messages of a key, in one record.
-    async fn put(&self, numbers: std::ops::Range<u64>) {
+    pub(super) async fn put(&self, numbers: std::ops::Range<u64>) {
         let batch: Vec<_> = numbers.map(|number| message("a", number, number.to_string())).collect();
         assert!(self.producer.send(&batch).await.iter().all(Result::is_ok));
     }
 
-    async fn read(&self, start: Start) -> Box<dyn Reader> {
+    pub(super) async fn read(&self, start: Start) -> Box<dyn Reader> {
         self.log.open(FIRST, &start, 1, AHEAD).await.unwrap()
     }
 
@@ -54,7 +62,7 @@ impl Scene {
 }
 
 /// The next records there are, over pages without any.
-async fn next(reader: &mut dyn Reader, budget: Budget) -> Vec<Record> {
+pub(super) async fn next(reader: &mut dyn Reader, budget: Budget) -> Vec<Record> {
     loop {
         match reader.next(budget).await.unwrap() {
             Page::Records { records, .. } if records.is_empty() => {}
@@ -65,7 +73,7 @@ async fn next(reader: &mut dyn Reader, budget: Budget) -> Vec<Record> {
 }
 
 /// So many records.
-async fn take(reader: &mut dyn Reader, count: usize) -> Vec<Record> {
+pub(super) async fn take(reader: &mut dyn Reader, count: usize) -> Vec<Record> {
     let mut all = Vec::new();
     while all.len() < count {
         all.extend(next(reader, ALL).await);
@@ -73,7 +81,7 @@ async fn take(reader: &mut dyn Reader, count: usize) -> Vec<Record> {
     all
 }
 
-fn told(records: &[Record]) -> Vec<String> {
+pub(super) fn told(records: &[Record]) -> Vec<String> {
     payloads(&records.iter().map(|record| record.message.clone()).collect::<Vec<_>>())
 }
 

@@ -16,7 +16,12 @@ const FIRST: &str = "shardId-000000000000";
 
 /// What is configured against the stub, with rows of this name in memory.
 fn bus(stub: &Stub, rows: &str, more: &str) -> Bus {
-    configured(stub, &format!("memory:{rows}"), "", more)
+    configured(stub, &format!("memory:{rows}"), "", &format!("poll = \"200ms\"\n{more}"))
+}
+
+/// The same with records that are pushed.
+fn pushed(stub: &Stub, rows: &str) -> Bus {
+    configured(stub, &format!("memory:{rows}"), "create = true", "read = \"fan_out\"")
 }
 
 /// The same with leases by their URL, and more of the connection and of the receiver.
@@ -40,7 +45,6 @@ dead_letter = "discard"
 stream = "orders"
 group = "billing"
 leases = "{leases}"
-poll = "200ms"
 {receiver}
 "#,
         stub.url()
@@ -94,6 +98,34 @@ async fn a_stream_is_read_over_splits_and_merges() {
     send(&two, 64..80).await;
     receive(&two, 64..80).await;
     two.close().await.unwrap();
+}
+
+/// The same with records that are pushed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_is_pushed_over_splits_and_merges() {
+    let stub = Stub::start().await;
+    stub.run_clock();
+    stub.create("orders", StreamSettings::default().with_shards(2));
+    let one = pushed(&stub, "pushed");
+    send(&one, 0..16).await;
+    let [left, right] = stub.split("orders", FIRST);
+    send(&one, 16..32).await;
+    let merged = stub.merge("orders", [&left, &right]);
+    send(&one, 32..48).await;
+    receive(&one, 0..48).await;
+    stub.split("orders", &merged);
+    send(&one, 48..64).await;
+    receive(&one, 48..64).await;
+    one.close().await.unwrap();
+    // Longer than its shards are those of who subscribed last.
+    stub.advance(Duration::from_secs(6));
+    let two = pushed(&stub, "pushed");
+    send(&two, 64..80).await;
+    receive(&two, 64..80).await;
+    two.close().await.unwrap();
+    assert!(stub.seen("GetRecords").is_empty(), "it is not polled");
+    assert_eq!(stub.seen("RegisterStreamConsumer").len(), 1);
+    assert!(stub.seen("DeregisterStreamConsumer").is_empty(), "what is read by next may be in another process");
 }
 
 /// Cases 7 and 9: rows of a stream that was deleted are not used for one of the same name.
