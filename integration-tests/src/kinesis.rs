@@ -81,6 +81,16 @@ pub enum Leases {
 pub struct KinesisRig(pub Leases);
 
 impl KinesisRig {
+    async fn make(self, needs: Needs, is_pushed: bool) -> Result<Box<dyn Channel>> {
+        let client = connect().await?;
+        let stream = Stream::create(&client, needs.partitions).await?;
+        let out = connect().await?;
+        let producer = again(|| KinesisProducer::open(&out, &stream.0, Envelope::Kpl)).await?;
+        let (leases, options) = self.place();
+        let settled = Settled::default();
+        Ok(Box::new(KinesisChannel { stream, is_pushed, client, producer, leases, options, settled }))
+    }
+
     fn place(self) -> (String, Options) {
         let (timeout, aws) = (Duration::from_secs(10), access());
         let mut options = Options { timeout, aws, ..Options::default() };
@@ -102,6 +112,33 @@ impl KinesisRig {
     }
 }
 
+/// A stream whose records are pushed to its members, with rows in a folder.
+#[derive(Clone, Copy, Debug)]
+pub struct FanOutRig;
+
+#[async_trait]
+impl Rig for FanOutRig {
+    fn capabilities(&self) -> Capabilities {
+        KinesisRig(Leases::Files).capabilities()
+    }
+
+    async fn channel(&self, needs: Needs) -> Result<Box<dyn Channel>> {
+        KinesisRig(Leases::Files).make(needs, true).await
+    }
+
+    async fn missing(&self) -> Option<Result<Arc<dyn Consumer>>> {
+        KinesisRig(Leases::Files).missing().await
+    }
+
+    fn configuration(&self) -> String {
+        KinesisRig(Leases::Files).configuration() + "read = \"fan_out\"\n"
+    }
+
+    fn configure(&self, text: &str) -> Result<()> {
+        KinesisRig(Leases::Files).configure(text)
+    }
+}
+
 #[async_trait]
 impl Rig for KinesisRig {
     fn capabilities(&self) -> Capabilities {
@@ -111,12 +148,7 @@ impl Rig for KinesisRig {
     }
 
     async fn channel(&self, needs: Needs) -> Result<Box<dyn Channel>> {
-        let client = connect().await?;
-        let stream = Stream::create(&client, needs.partitions).await?;
-        let out = connect().await?;
-        let producer = again(|| KinesisProducer::open(&out, &stream.0, Envelope::Kpl)).await?;
-        let (leases, options) = self.place();
-        Ok(Box::new(KinesisChannel { stream, client, producer, leases, options, settled: Settled::default() }))
+        self.make(needs, false).await
     }
 
     async fn missing(&self) -> Option<Result<Arc<dyn Consumer>>> {
@@ -236,6 +268,8 @@ fn deletions() -> &'static mpsc::UnboundedSender<String> {
 #[derive(Debug)]
 struct KinesisChannel {
     stream: Stream,
+    /// Whether its members have records pushed.
+    is_pushed: bool,
     client: Client,
     producer: KinesisProducer,
     leases: String,
@@ -286,7 +320,12 @@ impl Channel for KinesisChannel {
 
     async fn join(&self, join: Join) -> Result<Member> {
         let client = connect().await?;
-        let log = again(|| KinesisLog::open(&client, &self.stream.0, join.group, POLL)).await?;
+        let (stream, group) = (&self.stream.0, join.group);
+        let log = if self.is_pushed {
+            again(|| KinesisLog::open_fan_out(&client, stream, group, group, true)).await?
+        } else {
+            again(|| KinesisLog::open(&client, stream, group, POLL)).await?
+        };
         let start = log.start(join.start.as_ref().unwrap_or(&Start::Earliest));
         let settings = coordinated::settings(LEASE, start)?;
         let place = format!("{}-{}", self.leases, join.group);

@@ -4,6 +4,7 @@
 
 mod aggregates;
 mod configuration;
+mod fan_out;
 mod kcl;
 mod others;
 mod processes;
