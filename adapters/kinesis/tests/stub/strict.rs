@@ -1,6 +1,10 @@
 //! The stub refuses what Kinesis does, so that what is sent to it is shown to be legal.
 
-use aws_sdk_kinesis::{error::ProvideErrorMetadata as _, primitives::Blob, types::PutRecordsRequestEntry};
+use aws_sdk_kinesis::{
+    error::ProvideErrorMetadata as _,
+    primitives::Blob,
+    types::{PutRecordsRequestEntry, ShardIteratorType},
+};
 use strait_kinesis::Envelope;
 use strait_testkit::kinesis::StreamSettings;
 
@@ -40,4 +44,38 @@ async fn a_shard_takes_a_thousand_records_a_second() {
     assert_eq!([put().await, put().await, put().await], [Some(0), Some(0), Some(200)]);
     stub.advance(std::time::Duration::from_secs(1));
     assert_eq!(put().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_shard_takes_a_mebibyte_and_gives_two_a_second() {
+    const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
+    let (stub, producer) = orders(StreamSettings::default().with_quotas(), Envelope::Plain).await;
+    let put = async || {
+        let entries = Some(vec![entry("k", 600_000)]);
+        let reply = producer.client().put_records().stream_name("orders").set_records(entries).send().await.unwrap();
+        reply.failed_record_count
+    };
+    // What exceeds it is taken, and held against what comes next.
+    assert_eq!([put().await, put().await, put().await], [Some(0), Some(0), Some(1)]);
+    stub.advance(SECOND);
+    assert_eq!([put().await, put().await, put().await], [Some(0), Some(0), Some(1)]);
+    for _ in 0..4 {
+        stub.put("orders", "k", vec![7; 1 << 20]);
+    }
+    let kinesis = producer.client();
+    let iterator = kinesis.get_shard_iterator().stream_name("orders").shard_id("shardId-000000000000");
+    let iterator = iterator.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.unwrap().shard_iterator;
+    let get = async || {
+        let reply = kinesis.get_records().set_shard_iterator(iterator.clone()).send().await;
+        reply.map(|reply| reply.records.len()).map_err(|error| error.code().map(str::to_owned))
+    };
+    let throttled = Err(Some("ProvisionedThroughputExceededException".to_owned()));
+    // Of more than six mebibytes a part is left to be paid off after three seconds.
+    assert_eq!(get().await, Ok(8));
+    for _ in 0..2 {
+        stub.advance(SECOND);
+        assert_eq!(get().await, throttled);
+    }
+    stub.advance(SECOND);
+    assert_eq!(get().await, Ok(8));
 }
