@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use strait_config::{Bus, Registry};
 use strait_core::{Budget, Consumer, Error, ErrorKind, Position, Producer, Result};
 use strait_kinesis::{Access, Client, Envelope, Kinesis, KinesisLog, KinesisProducer, create_stream};
-use strait_kit::{Log, LogConsumer, LogSettings, Page, Start, Static, compare};
+use strait_kit::{Log, LogConsumer, LogSettings, Page, Record, Start, Static, compare};
 use strait_leases::{Options, open};
 use strait_testkit::{Capabilities, Channel, Join, Member, Needs, Reshard, Rig, Shape, Starts};
 use tokio::{
@@ -28,12 +28,23 @@ use crate::{
 const LEASE: Duration = Duration::from_secs(20);
 /// LocalStack takes so long for a request of 10 MiB, beside other tests.
 const REQUEST: Duration = Duration::from_secs(40);
+/// How long a call may take: many share one server here, and it takes half a minute for 10 MiB.
+const CALL: Duration = Duration::from_mins(3);
 /// What LocalStack takes. That lists have several pages is shown on the stub.
 const PARTITIONS: usize = 1000;
 /// How often a shard where nothing comes is asked.
 const POLL: Duration = Duration::from_secs(1);
 /// The latest record is that by the `Date` of an answer, which has whole seconds.
 const DATE: Duration = Duration::from_secs(1);
+
+/// A client of a server that is up.
+///
+/// # Errors
+///
+/// What the SDK says.
+pub async fn connect_to(endpoint: &str) -> Result<Client> {
+    Client::connect(&LocalStack::access(endpoint, CALL)).await
+}
 
 /// A client of LocalStack, which is started if need be.
 ///
@@ -46,9 +57,9 @@ pub async fn connect() -> Result<Client> {
     Ok(client)
 }
 
-fn access() -> Access {
-    // Many share one server here, and it takes half a minute for 10 MiB.
-    LocalStack::access(&LocalStack::get().endpoint(), Duration::from_mins(3))
+/// How LocalStack is reached.
+pub fn access() -> Access {
+    LocalStack::access(&LocalStack::get().endpoint(), CALL)
 }
 
 /// Waits until it answers: LocalStack starts what keeps its streams at the first call, and fails until that is there.
@@ -282,30 +293,45 @@ impl KinesisChannel {
     async fn log(&self) -> Result<Arc<KinesisLog>> {
         again(|| KinesisLog::open(&self.client, &self.stream.0, "all", POLL)).await
     }
+}
 
-    /// How many messages are stored of a shard behind those that a group has settled.
-    async fn unsettled(&self, log: &KinesisLog, shard: &str, settled: Option<&Position>) -> Result<usize> {
-        let mut reader = log.open(shard, &Start::Earliest, 1, 1 << 20).await?;
-        let mut count = 0;
-        loop {
-            match reader.next(Budget::new(1000, 4 << 20)).await? {
-                Page::Records { records, caught_up, .. } => {
-                    for record in records {
-                        let is_settled = match settled {
-                            Some(settled) => compare(&record.position, settled)?.is_le(),
-                            None => false,
-                        };
-                        count += usize::from(!is_settled);
-                    }
-                    if caught_up {
-                        return Ok(count);
-                    }
+/// All that is stored of a shard, in order.
+///
+/// # Errors
+///
+/// What the service says, and [`ErrorKind::Other`] if something is no longer stored.
+pub async fn stored(log: &KinesisLog, shard: &str) -> Result<Vec<Record>> {
+    let mut reader = log.open(shard, &Start::Earliest, 1, 1 << 20).await?;
+    let mut all = Vec::new();
+    loop {
+        match reader.next(Budget::new(1000, 4 << 20)).await? {
+            Page::Records { records, caught_up, .. } => {
+                all.extend(records);
+                if caught_up {
+                    return Ok(all);
                 }
-                Page::End { .. } => return Ok(count),
-                other => return Err(Error::new(ErrorKind::Other, format!("{other:?}"))),
             }
+            Page::End { .. } => return Ok(all),
+            other => return Err(Error::new(ErrorKind::Other, format!("{other:?}"))),
         }
     }
+}
+
+/// How many messages are stored of a shard behind those that a group has settled.
+///
+/// # Errors
+///
+/// As [`stored`].
+pub async fn unsettled(log: &KinesisLog, shard: &str, settled: Option<&Position>) -> Result<usize> {
+    let mut count = 0;
+    for record in stored(log, shard).await? {
+        let is_settled = match settled {
+            Some(settled) => compare(&record.position, settled)?.is_le(),
+            None => false,
+        };
+        count += usize::from(!is_settled);
+    }
+    Ok(count)
 }
 
 #[async_trait]
@@ -338,7 +364,7 @@ impl Channel for KinesisChannel {
         let log = answered(|| self.log()).await;
         let mut left = 0;
         for shard in answered(|| log.partitions()).await {
-            left += answered(|| self.unsettled(&log, &shard.id, settled.get(&shard.id))).await;
+            left += answered(|| unsettled(&log, &shard.id, settled.get(&shard.id))).await;
         }
         left
     }

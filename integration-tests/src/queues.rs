@@ -28,7 +28,7 @@ pub fn member<Q: Queue>(queue: Q, mut settings: QueueSettings, faults: Faults) -
 /// # Panics
 ///
 /// If there is no answer.
-pub(crate) async fn answered<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(ask: impl Fn() -> F) -> T {
+pub async fn answered<T, E: std::fmt::Debug, F: Future<Output = Result<T, E>>>(ask: impl Fn() -> F) -> T {
     for _ in 0..4 {
         if let Ok(answer) = ask().await {
             return answer;

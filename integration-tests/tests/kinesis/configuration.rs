@@ -1,38 +1,46 @@
-//! What files say that open a stream of LocalStack.
+//! What files say that open a stream.
 
 use std::path::Path;
 
-use integration_tests::{emulators::LocalStack, kinesis::Stream};
+use integration_tests::emulators::LocalStack;
 
-/// The connection.
+/// The connection to LocalStack.
 pub(crate) fn connection() -> String {
+    connection_to(&LocalStack::get().endpoint())
+}
+
+/// The connection to a server.
+pub(crate) fn connection_to(endpoint: &str) -> String {
     format!(
         r#"
 provider = "kinesis"
 [connections.kinesis]
 region = "us-east-1"
-endpoint = "{}"
+endpoint = "{endpoint}"
 access_key_id = "test"
 secret_access_key = "test"
 timeout = "30s"
-"#,
-        LocalStack::get().endpoint()
+"#
     )
 }
 
-/// A receiver that has the name of its group, with rows in a folder.
-pub(crate) fn receiver(group: &str, stream: &Stream, leases: &Path) -> String {
+/// The URL of leases in a folder.
+pub(crate) fn folder(path: &Path) -> String {
+    format!("file:{}", path.display())
+}
+
+/// A receiver that has the name of its group, with leases by their URL, and more of what a receiver may say.
+pub(crate) fn receiver(group: &str, stream: &str, leases: &str, more: &str) -> String {
     format!(
         r#"
 [receivers.{group}]
 ordering = "key"
 dead_letter = "discard"
 [receivers.{group}.on.kinesis]
-stream = "{}"
+stream = "{stream}"
 group = "{group}"
-leases = "file:{}"
-"#,
-        stream.0,
-        leases.display()
+leases = "{leases}"
+{more}
+"#
     )
 }

@@ -5,7 +5,11 @@
 mod aggregates;
 mod configuration;
 mod fan_out;
+mod group;
 mod kcl;
+mod large;
+mod moves;
+mod network;
 mod others;
 mod processes;
 

@@ -15,7 +15,7 @@ use strait_core::{Id, Key, Message, Producer as _};
 use strait_emulators::Emulator;
 use strait_kinesis::{Client, Envelope, Kinesis, KinesisProducer};
 
-use crate::configuration::{connection, receiver};
+use crate::configuration::{connection, folder, receiver};
 
 const SHARDS: usize = 4;
 
@@ -118,7 +118,7 @@ async fn boto3_reads_our_plain_records() {
 
 /// Two groups that read a stream, from its start.
 fn bus(stream: &Stream, leases: &Path) -> Bus {
-    let text = ["billing", "shipping"].map(|group| receiver(group, stream, leases));
+    let text = ["billing", "shipping"].map(|group| receiver(group, &stream.0, &folder(leases), ""));
     let text = [connection(), text.concat()].concat();
     Bus::builder(Registry::new().with(Kinesis)).environment(|_| None).text("strait.toml", &text).build().unwrap()
 }
