@@ -39,6 +39,17 @@ fn hub(fields: &mut Fields) -> String {
     hub
 }
 
+/// The fields of a connection by a credential of Microsoft Entra, and their types.
+const OF_ENTRA: [(&str, &str); 6] = [
+    ("namespace", "text"),
+    ("credential", CREDENTIALS),
+    ("tenant", "text"),
+    ("client_id", "text"),
+    ("client_secret", "secret"),
+    ("token_file", "text"),
+];
+const CREDENTIALS: &str = "\"workload-identity\" or \"managed-identity\" or \"client-secret\" or \"developer-tools\"";
+
 /// The table of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectionTable {
@@ -51,6 +62,9 @@ impl ConnectionTable {
         fields.called_elsewhere("endpoint", "connection_string");
         let allow_insecure = fields.flag("allow_insecure").unwrap_or(false);
         let timeout = fields.timeout("timeout");
+        for (name, kind) in OF_ENTRA {
+            fields.expect(name, kind);
+        }
         let is_entra = fields.has("namespace") || fields.has("credential");
         let access = match fields.secret("connection_string") {
             Some(_) if is_entra => {
@@ -123,7 +137,7 @@ fn by_entra(fields: &mut Fields) -> Option<Access> {
 
 #[cfg(not(feature = "entra"))]
 fn by_entra(fields: &mut Fields) -> Option<Access> {
-    for name in ["namespace", "credential", "tenant", "client_id", "client_secret", "token_file"] {
+    for (name, _) in OF_ENTRA {
         if fields.has(name) {
             fields.secret(name); // which is read, and not unknown
             fields.problem(name, "needs the feature eventhubs-entra, which is not built in");

@@ -95,8 +95,8 @@ impl Fields {
         &self.known
     }
 
-    /// Notes that there is such a field; what is said of it first counts.
-    fn expect(&mut self, name: &str, kind: &str) {
+    /// Says that there is such a field, which is read only beside some values of others. What is said of it first counts.
+    pub fn expect(&mut self, name: &str, kind: &str) {
         if !self.known.iter().any(|field| field.name == name) {
             self.known.push(Field { name: name.to_owned(), kind: kind.to_owned() });
         }
@@ -373,6 +373,10 @@ impl Fields {
         for name in self.names() {
             if planted!("unknown-key-accepted") {
                 break;
+            }
+            if self.known.iter().any(|field| field.name == name) {
+                self.problem(&name, "does not go with the other settings of its table");
+                continue;
             }
             let called = self.called.iter().find(|(theirs, _)| *theirs == name).map(|(_, ours)| *ours);
             let meant = called.or_else(|| near(&name, self.known.iter().map(|field| field.name.as_str())));

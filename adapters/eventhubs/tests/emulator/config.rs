@@ -74,7 +74,10 @@ fn each_value_of_a_credential_that_is_wrong_is_named() {
             of(&format!("{namespace}\n{}", secret.replace("client_secret = \"hidden\"", ""))),
             "client_secret: is missing",
         ),
-        (of(&format!("{namespace}\ncredential = \"managed-identity\"\ntenant = \"t\"")), "tenant: unknown key"),
+        (
+            of(&format!("{namespace}\ncredential = \"managed-identity\"\ntenant = \"t\"")),
+            "tenant: does not go with the other settings",
+        ),
     ] {
         assert!(found.contains(part) && !found.contains("hidden"), "{part}: {found}");
     }

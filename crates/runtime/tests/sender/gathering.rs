@@ -55,7 +55,7 @@ async fn a_message_joins_no_later_request_than_that_of_the_one_before_it() {
 #[tokio::test(start_paused = true)]
 async fn a_request_that_has_no_room_for_the_next_of_a_key_does_not_linger() {
     let (provider, sender) = open(|settings| settings.linger = SECOND);
-    let _key = accept(&sender, [60, 60].map(|bytes| of_bytes(bytes).with_key("a".parse().unwrap()))).await;
+    let _key = accept(&sender, [60, 60].map(|bytes| of_bytes(bytes).with_key("a"))).await;
     settle().await;
     assert_eq!((provider.sizes(), provider.times()), (vec![1], vec![Duration::ZERO]));
     sleep(2 * SECOND).await;
