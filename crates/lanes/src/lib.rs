@@ -90,6 +90,8 @@ impl<K: Clone + Eq + Hash, T> Lanes<K, T> {
     /// # Panics
     ///
     /// At 2^32 things in hand.
+    #[expect(clippy::inline_always, reason = "once a message, and a call copies what is added")]
+    #[inline(always)]
     pub fn push(&mut self, key: Option<&K>, value: T) -> (u32, bool) {
         let id = if let Some(id) = self.free.pop() {
             let free = &mut self.places[id as usize].value;

@@ -191,6 +191,8 @@ impl Sender {
         }
     }
 
+    #[expect(clippy::inline_always, reason = "once a message, and each call that it goes through copies it")]
+    #[inline(always)]
     fn accept(&self, message: Message, plan: Plan, room: SemaphorePermit<'_>) -> Result<Pending, TryEnqueueError> {
         let cost = room.num_permits();
         let (ticket, wake) = self.shared().state().accept(message, plan, cost)?;

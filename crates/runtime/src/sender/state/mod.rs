@@ -230,6 +230,8 @@ impl State {
     /// # Errors
     ///
     /// [`TryEnqueueError::Full`] if its key is throttled, and there is no room for that.
+    #[expect(clippy::inline_always, reason = "once a message, and each call that it goes through copies it")]
+    #[inline(always)]
     pub(super) fn accept(
         &mut self,
         mut message: Message,
