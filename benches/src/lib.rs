@@ -6,12 +6,16 @@
 
 mod case;
 mod clock;
+mod gauge;
+mod pairs;
 mod peers;
 mod strait;
 mod stream;
 
 pub use case::{Case, Keys, Peer, Shape, Strait, Taking, Way};
 pub use clock::Clock;
+pub use gauge::{Gauge, Taken};
+pub use pairs::Pairs;
 
 use std::sync::Arc;
 

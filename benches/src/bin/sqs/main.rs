@@ -7,14 +7,13 @@
 
 #![allow(clippy::print_stdout, reason = "a program whose result is a table")]
 
-mod gauge;
 mod ours;
 mod raw;
 mod stub;
 
 use std::{env, error::Error, sync::Arc};
 
-use gauge::{Gauge, Taken};
+use strait_benches::{Gauge, Pairs, Taken};
 use strait_config::Secret;
 use strait_sqs::{Access, Client, Keys};
 use stub::{Counts, Stub};
@@ -82,7 +81,7 @@ fn main() -> Result<()> {
     let stub = Stub::start(payload.len())?;
     let (rounds, messages) = (plan.rounds, plan.messages);
     println!("{rounds} rounds of {messages} messages of {} bytes, one thread, {callers} callers\n", payload.len());
-    println!("{:<12} {:>25} {:>25} {:>25} {:>25}", "", "us/message", "x throughput", "us CPU/message", "x CPU");
+    println!("{}", Pairs::head());
     for (name, ours, raw) in CASES {
         if plan.cases.is_empty() || plan.cases.iter().any(|case| case == name) {
             measure(name, &plan, &stub, ours, raw)?;
@@ -109,7 +108,7 @@ fn plan(mut arguments: impl Iterator<Item = String>) -> Result<Plan> {
 }
 
 fn measure(name: &str, plan: &Plan, stub: &Stub, ours: Way, raw: Way) -> Result<()> {
-    let (mut pairs, mut requests) = (Vec::new(), [Counts::new(), Counts::new()]);
+    let (mut pairs, mut requests) = (Pairs::default(), [Counts::new(), Counts::new()]);
     for round in 0..plan.rounds {
         let mut pair = [None; 2];
         for turn in [round % 2, 1 - round % 2] {
@@ -126,28 +125,13 @@ fn measure(name: &str, plan: &Plan, stub: &Stub, ours: Way, raw: Way) -> Result<
             }
         }
         if let [Some(ours), Some(raw)] = pair {
-            pairs.push((ours, raw));
+            pairs.push(ours, raw);
         }
     }
     if pairs.is_empty() {
         return Ok(());
     }
-    let each = |part: fn(&Taken) -> f64| {
-        let (mut ours, mut raw): (Vec<_>, Vec<_>) = pairs.iter().map(|(ours, raw)| (part(ours), part(raw))).unzip();
-        format!("{:.1} / {:.1}", median(&mut ours), median(&mut raw))
-    };
-    let ratio = |of: fn(&Taken, &Taken) -> f64| {
-        let mut ratios: Vec<_> = pairs.iter().map(|(ours, raw)| of(ours, raw)).collect();
-        let median = median(&mut ratios); // sorts them
-        format!("{median:.3} ({:.3}-{:.3})", ratios[ratios.len() / 4], ratios[ratios.len() * 3 / 4])
-    };
-    println!(
-        "{name:<12} {:>25} {:>25} {:>25} {:>25}",
-        each(|taken| taken.time),
-        ratio(|ours, raw| raw.time / ours.time),
-        each(|taken| taken.processor),
-        ratio(|ours, raw| ours.processor / raw.processor),
-    );
+    println!("{}", pairs.row(name));
     for (who, counts) in WHO.iter().zip(requests) {
         for (operation, (calls, messages)) in counts.iter().filter(|(_, (_, messages))| *messages > 0) {
             println!("{:<12} {who}: {calls} {operation} of {:.2}", "", ratio_of(*messages, *calls));
@@ -191,10 +175,4 @@ async fn connect(endpoint: String) -> Result<Client> {
 #[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
 fn ratio_of(messages: u64, calls: u64) -> f64 {
     messages as f64 / calls as f64
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
 }

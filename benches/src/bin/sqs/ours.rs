@@ -9,7 +9,9 @@ use strait_runtime::{DeadLetter, Pending, Receiver, ReceiverSettings, Sender, Se
 use strait_sqs::{Client, SqsOptions, SqsProducer, SqsQueue};
 use tokio::task::JoinSet;
 
-use crate::{Load, QUEUE, gauge::Gauge};
+use strait_benches::Gauge;
+
+use crate::{Load, QUEUE};
 
 /// How many outcomes are open before the oldest is waited for.
 const OPEN: usize = 1000;

@@ -12,7 +12,9 @@ use aws_sdk_sqs::{
 };
 use tokio::task::JoinSet;
 
-use crate::{Load, QUEUE, gauge::Gauge};
+use strait_benches::Gauge;
+
+use crate::{Load, QUEUE};
 
 type Result<T, E = Box<dyn std::error::Error + Send + Sync>> = std::result::Result<T, E>;
 

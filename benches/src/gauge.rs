@@ -12,23 +12,26 @@ use tokio_util::sync::CancellationToken;
 /// Counts messages, and tells what they took: time, and time of the processor, of all threads of this process. The first
 /// fifth is to warm up.
 #[derive(Debug)]
-pub(crate) struct Gauge {
+pub struct Gauge {
     messages: usize,
     seen: AtomicUsize,
     marks: Mutex<Vec<(Instant, Duration)>>,
     /// Cancelled once all were seen.
-    pub(crate) done: CancellationToken,
+    pub done: CancellationToken,
 }
 
-/// What a message took.
+/// What a message took, in microseconds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Taken {
-    pub(crate) time: f64,
-    pub(crate) processor: f64,
+pub struct Taken {
+    /// Time on the clock.
+    pub time: f64,
+    /// Time of the processor.
+    pub processor: f64,
 }
 
 impl Gauge {
-    pub(crate) fn new(messages: usize) -> Self {
+    /// Counts so many messages.
+    pub fn new(messages: usize) -> Self {
         let (seen, marks) = (AtomicUsize::new(0), Mutex::default());
         Self { messages, seen, marks, done: CancellationToken::new() }
     }
@@ -38,7 +41,7 @@ impl Gauge {
     }
 
     /// So many more were seen.
-    pub(crate) fn hit(&self, count: usize) {
+    pub fn hit(&self, count: usize) {
         let before = self.seen.fetch_add(count, Relaxed);
         let crossed = |mark: usize| before < mark && before + count >= mark;
         if crossed(self.warm()) || crossed(self.messages) {
@@ -49,12 +52,13 @@ impl Gauge {
         }
     }
 
-    pub(crate) fn is_done(&self) -> bool {
+    /// Whether all were seen.
+    pub fn is_done(&self) -> bool {
         self.done.is_cancelled()
     }
 
     /// In microseconds a message, once all were seen.
-    pub(crate) fn taken(&self) -> Option<Taken> {
+    pub fn taken(&self) -> Option<Taken> {
         let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         let [(began, before), (ended, after)] = marks[..] else { return None };
         let count = f64::from(u32::try_from(self.messages - self.warm()).ok()?);
