@@ -19,6 +19,6 @@ fn a_group_goes_on_where_it_was() {
 }
 
 #[test]
-fn a_planned_move_duplicates_nothing() {
-    case("c78_a_planned_move_duplicates_nothing");
+fn a_drain_finishes_what_runs_and_gives_the_rest_back() {
+    case("c07_a_drain_finishes_what_runs_and_gives_the_rest_back");
 }
