@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     time::Duration,
 };
@@ -31,10 +32,17 @@ const GROUPS: [&str; 12] =
     ["app", "other", "new", "earliest", "latest", "time", "after", "behind", "late", "fresh", "unknown", "billing"];
 
 /// The emulator that all cases share, each with a hub of its own, on a runtime that outlives theirs.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 struct Shared {
     namespace: Namespace,
     access: Arc<Access>,
+}
+
+impl fmt::Debug for Shared {
+    /// Without the namespace, which shows the events that it stores.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("access", &self.access).finish_non_exhaustive()
+    }
 }
 
 /// The emulator that settles requests after this delay.

@@ -35,7 +35,8 @@ struct Read {
 /// A sender under load, and two members of a group.
 struct Load {
     bus: Bus,
-    sending: JoinHandle<usize>,
+    /// How many of each key were sent, once it has been told to stop.
+    sending: Option<JoinHandle<usize>>,
     stop: watch::Sender<bool>,
     /// How many of each key were read at least: the sender is not further ahead than so many.
     fewest: watch::Sender<usize>,
@@ -79,7 +80,7 @@ expiry = "3s"
             receivers.push(receiver);
         }
         let sending = tokio::spawn(send(bus.sender("out").await.unwrap(), fewest.subscribe(), stop.subscribe()));
-        Self { bus, sending, stop, fewest, came, read: BTreeMap::new(), receivers, _leases: leases }
+        Self { bus, sending: Some(sending), stop, fewest, came, read: BTreeMap::new(), receivers, _leases: leases }
     }
 
     fn fewest(&self) -> usize {
@@ -109,12 +110,15 @@ expiry = "3s"
     /// Stops sending, and reads all that was sent.
     async fn finish(&mut self) -> usize {
         self.stop.send_replace(true);
-        // Reading goes on meanwhile: the sender may wait for it.
-        while !self.sending.is_finished() {
-            self.read_until(self.fewest() + 1).await;
-            tokio::task::yield_now().await;
-        }
-        let sent = (&mut self.sending).await.unwrap();
+        let mut sending = self.sending.take().unwrap();
+        // Reading goes on meanwhile, until it is known how much was sent.
+        let sent = loop {
+            let next = self.fewest() + 1;
+            tokio::select! {
+                sent = &mut sending => break sent.unwrap(),
+                () = self.read_until(next) => {}
+            }
+        };
         self.read_until(sent).await;
         sent
     }
@@ -242,5 +246,7 @@ async fn a_hub_that_is_made_again_under_load_is_told() {
     };
     let told = timeout(TIMEOUT, told).await.is_ok();
     assert!(told, "{:?}", load.receivers.iter().map(Receiver::health).collect::<Vec<_>>());
-    load.sending.abort();
+    if let Some(sending) = load.sending.take() {
+        sending.abort();
+    }
 }

@@ -6,6 +6,7 @@
 mod golden;
 mod load;
 mod others;
+mod stores;
 
 use std::{path::Path, process::Stdio, time::Duration};
 
