@@ -98,9 +98,10 @@ impl Polling {
             Found::Again => self.pace.answered(0, false),
             Found::Records => {
                 if let Some(mean) = bytes.checked_div(count) {
-                    // Of what grows less is asked for at once, of what shrinks more by and by.
+                    // Of what grows less is asked for at once, of what shrinks eight times as much with each call: a shard
+                    // with a backlog gives all that it may after a second, whatever size its first record was taken to have.
                     let mean = mean.max(1);
-                    self.record_bytes = mean.max(usize::midpoint(mean, self.record_bytes));
+                    self.record_bytes = mean + self.record_bytes.saturating_sub(mean) / 8;
                 }
                 self.pace.answered(bytes, count == 0 && shard.is_caught_up());
                 self.iterator = next;
