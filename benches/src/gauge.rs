@@ -23,14 +23,14 @@ pub struct Gauge {
 /// What a message took, in microseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Taken {
-    /// Time on the clock.
+    /// On the clock.
     pub time: f64,
-    /// Time of the processor.
+    /// Of the processor.
     pub processor: f64,
 }
 
 impl Gauge {
-    /// Counts so many messages.
+    /// For so many messages.
     pub fn new(messages: usize) -> Self {
         let (seen, marks) = (AtomicUsize::new(0), Mutex::default());
         Self { messages, seen, marks, done: CancellationToken::new() }
@@ -57,7 +57,7 @@ impl Gauge {
         self.done.is_cancelled()
     }
 
-    /// In microseconds a message, once all were seen.
+    /// What a message took, once all were seen.
     pub fn taken(&self) -> Option<Taken> {
         let marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
         let [(began, before), (ended, after)] = marks[..] else { return None };
@@ -67,6 +67,7 @@ impl Gauge {
     }
 }
 
-fn processor() -> Duration {
+/// The time of the processor that this process took so far, the kernel's work for it included.
+pub fn processor() -> Duration {
     Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
 }

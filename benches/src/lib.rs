@@ -3,19 +3,22 @@
 //! A [`Case`] is something that is sent, received, looked at and acknowledged, by Strait or by a peer. All of them have
 //! the same handler, which reads the length of the payload and counts in a [`Clock`]. The programs in `src/bin` measure
 //! cases: `compare` by time, `one` under Valgrind by instructions.
+//!
+//! An adapter is measured beside its SDK by hand, in [`Rounds`] that take turns, against a [`stub`] in a process of its own.
 
 mod case;
 mod clock;
 mod gauge;
-mod pairs;
 mod peers;
+mod rounds;
 mod strait;
 mod stream;
+pub mod stub;
 
 pub use case::{Case, Keys, Peer, Shape, Strait, Taking, Way};
 pub use clock::Clock;
-pub use gauge::{Gauge, Taken};
-pub use pairs::Pairs;
+pub use gauge::{Gauge, Taken, processor};
+pub use rounds::{Rounds, WHO, median};
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! `eventhubs [--rounds N] [--messages N] [--callers N] [--only ours|other] [CASE ...]`: what Strait adds to the AMQP library,
+//! `eventhubs [--rounds N] [--messages N] [--callers N] [--only ours|hand] [CASE ...]`: what Strait adds to the AMQP library,
 //! before the emulator in a process of its own.
 //!
 //! Each round runs the case by Strait and by what it is compared with, taking turns in who is first, on one thread. Prints
@@ -20,7 +20,7 @@ use std::{
 
 use emulator::Process;
 use ours::Requests;
-use strait_benches::{Gauge, Pairs, Taken};
+use strait_benches::{Gauge, Rounds, Taken, WHO, stub::Counts};
 use strait_eventhubs::{Access, Routing};
 use tokio::runtime::Builder;
 
@@ -29,8 +29,6 @@ type Result<T, E = Box<dyn Error + Send + Sync>> = std::result::Result<T, E>;
 /// What the hub is called, and how many partitions it has.
 const HUB: &str = "bench";
 const PARTITIONS: usize = 4;
-
-const WHO: [&str; 2] = ["ours", "other"];
 
 /// A case: by Strait, and by what it is compared with.
 struct Case {
@@ -100,7 +98,7 @@ fn main() -> Result<()> {
         plan.rounds,
         plan.messages,
         plan.callers,
-        Pairs::head()
+        Rounds::head()
     );
     for case in CASES {
         if plan.cases.is_empty() || plan.cases.iter().any(|name| name == case.name) {
@@ -130,35 +128,22 @@ fn measure(case: &Case, plan: &Plan) -> Result<()> {
     let payload = vec![7; case.bytes].leak();
     let load = Load { payload, batch: case.batch, callers: plan.callers };
     let emulator = Process::start(case.settle)?;
-    let (mut pairs, requests) = (Pairs::default(), [Arc::<Requests>::default(), Arc::default()]);
     if let [Way::Work, _] = case.ways {
         let endpoint = emulator.endpoint.clone();
         Builder::new_current_thread().enable_all().build()?.block_on(hand::fill(&endpoint, load, plan.messages))?;
     }
-    for round in 0..plan.rounds {
-        let mut pair = [None; 2];
-        for turn in [round % 2, 1 - round % 2] {
-            if plan.only.is_none_or(|only| only == turn) {
-                let way = case.ways[turn];
-                // Fewer of what takes long.
-                let is_slow = matches!(way, Way::HandSendSingle | Way::Send { routing: Routing::Service, .. });
-                let messages = if is_slow { plan.messages / 20 } else { plan.messages };
-                pair[turn] = Some(once(way, messages, load, &emulator, &requests[turn])?);
-            }
-        }
-        if let [Some(ours), Some(other)] = pair {
-            pairs.push(ours, other);
-        }
-    }
-    if pairs.is_empty() {
-        return Ok(());
-    }
-    println!("{}", pairs.row(case.name));
-    for (who, requests) in WHO.iter().zip(requests) {
-        let (calls, messages) = (requests.calls.load(Relaxed), requests.messages.load(Relaxed));
-        if let Some(each) = messages.checked_div(calls) {
-            println!("{:<12} {who}: {calls} requests of {each}", "");
-        }
+    let once = |turn: usize| -> Result<(Taken, Counts)> {
+        let way = case.ways[turn];
+        // Fewer of what takes long.
+        let is_slow = matches!(way, Way::HandSendSingle | Way::Send { routing: Routing::Service, .. });
+        let messages = if is_slow { plan.messages / 20 } else { plan.messages };
+        let requests = Arc::<Requests>::default();
+        let taken = once(way, messages, load, &emulator, &requests)?;
+        let counted = (requests.calls.load(Relaxed), requests.messages.load(Relaxed));
+        Ok((taken, Counts::from([("requests".to_owned(), counted)])))
+    };
+    for line in Rounds::run(plan.rounds, plan.only, once)?.lines(case.name) {
+        println!("{line}");
     }
     Ok(())
 }

@@ -13,18 +13,18 @@ mod stub;
 
 use std::{env, error::Error, sync::Arc};
 
-use strait_benches::{Gauge, Pairs, Taken};
+use strait_benches::{
+    Gauge, Rounds, Taken, WHO,
+    stub::{Counts, Stub, WORD},
+};
 use strait_config::Secret;
 use strait_sqs::{Access, Client, Keys};
-use stub::{Counts, Stub};
 use tokio::runtime::Builder;
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// What the queue is called.
 const QUEUE: &str = "bench";
-
-const WHO: [&str; 2] = ["ours", "hand"];
 
 /// A case: by Strait, and by hand.
 const CASES: [(&str, Way, Way); 6] = [
@@ -72,16 +72,16 @@ struct Plan {
 
 fn main() -> Result<()> {
     let mut arguments = env::args().skip(1).peekable();
-    if arguments.next_if(|argument| argument == stub::WORD).is_some() {
+    if arguments.next_if(|argument| argument == WORD).is_some() {
         let bytes = arguments.next().ok_or("how large messages are is missing")?.parse()?;
         return Ok(stub::serve(Load::new(bytes, 0).payload)?);
     }
     let plan = plan(arguments)?;
     let Load { payload, callers } = plan.load;
-    let stub = Stub::start(payload.len())?;
+    let stub = Stub::start(&[payload.len().to_string()])?;
     let (rounds, messages) = (plan.rounds, plan.messages);
     println!("{rounds} rounds of {messages} messages of {} bytes, one thread, {callers} callers\n", payload.len());
-    println!("{}", Pairs::head());
+    println!("{}", Rounds::head());
     for (name, ours, raw) in CASES {
         if plan.cases.is_empty() || plan.cases.iter().any(|case| case == name) {
             measure(name, &plan, &stub, ours, raw)?;
@@ -108,34 +108,14 @@ fn plan(mut arguments: impl Iterator<Item = String>) -> Result<Plan> {
 }
 
 fn measure(name: &str, plan: &Plan, stub: &Stub, ours: Way, raw: Way) -> Result<()> {
-    let (mut pairs, mut requests) = (Pairs::default(), [Counts::new(), Counts::new()]);
-    for round in 0..plan.rounds {
-        let mut pair = [None; 2];
-        for turn in [round % 2, 1 - round % 2] {
-            if plan.only.is_some_and(|only| only != turn) {
-                continue;
-            }
-            let way = [ours, raw][turn];
-            // Fewer of what takes long.
-            let messages = if matches!(way, Way::RawSendSingle) { plan.messages / 8 } else { plan.messages };
-            pair[turn] = Some(once(way, messages, plan.load, stub)?);
-            for (operation, (calls, messages)) in stub.counts()? {
-                let count = requests[turn].entry(operation).or_default();
-                *count = (count.0 + calls, count.1 + messages);
-            }
-        }
-        if let [Some(ours), Some(raw)] = pair {
-            pairs.push(ours, raw);
-        }
-    }
-    if pairs.is_empty() {
-        return Ok(());
-    }
-    println!("{}", pairs.row(name));
-    for (who, counts) in WHO.iter().zip(requests) {
-        for (operation, (calls, messages)) in counts.iter().filter(|(_, (_, messages))| *messages > 0) {
-            println!("{:<12} {who}: {calls} {operation} of {:.2}", "", ratio_of(*messages, *calls));
-        }
+    let once = |turn: usize| -> Result<(Taken, Counts)> {
+        let way = [ours, raw][turn];
+        // Fewer of what takes long.
+        let messages = if matches!(way, Way::RawSendSingle) { plan.messages / 8 } else { plan.messages };
+        Ok((once(way, messages, plan.load, stub)?, stub.counts()?))
+    };
+    for line in Rounds::run(plan.rounds, plan.only, once)?.lines(name) {
+        println!("{line}");
     }
     Ok(())
 }
@@ -170,9 +150,4 @@ async fn connect(endpoint: String) -> Result<Client> {
     access.endpoint = Some(endpoint);
     access.keys = Some(Keys { id: Secret::new("test"), secret: Secret::new("test"), session_token: None });
     Ok(Client::connect(&access).await?)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "far below 2^53")]
-fn ratio_of(messages: u64, calls: u64) -> f64 {
-    messages as f64 / calls as f64
 }

@@ -3,13 +3,12 @@
 use std::{collections::VecDeque, hint::black_box, sync::Arc};
 
 use bytes::Bytes;
+use strait_benches::Gauge;
 use strait_core::{Message, Result};
 use strait_kit::QueueSettings;
 use strait_runtime::{DeadLetter, Pending, Receiver, ReceiverSettings, Sender, SenderSettings, Worker};
 use strait_sqs::{Client, SqsOptions, SqsProducer, SqsQueue};
 use tokio::task::JoinSet;
-
-use strait_benches::Gauge;
 
 use crate::{Load, QUEUE};
 

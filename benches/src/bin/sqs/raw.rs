@@ -10,9 +10,8 @@ use aws_sdk_sqs::{
         SendMessageBatchRequestEntry,
     },
 };
-use tokio::task::JoinSet;
-
 use strait_benches::Gauge;
+use tokio::task::JoinSet;
 
 use crate::{Load, QUEUE};
 
