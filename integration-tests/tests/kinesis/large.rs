@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use integration_tests::{
     again::again,
     kinesis::{Stream, connect, connect_to, stored},
+    queues::answered,
 };
 use strait_core::{Key, Message, Producer as _};
 use strait_kinesis::{Client, Envelope, KinesisLog, KinesisProducer};
@@ -26,7 +27,8 @@ async fn written_and_read(client: &Client, stream: &str) {
     producer.send(&[of(payload)]).await.remove(0).unwrap();
     let (written, began) = (began.elapsed(), Instant::now());
     let log = again(|| KinesisLog::open(client, stream, "all", Duration::from_secs(1))).await.unwrap();
-    let records = stored(&log, &log.partitions().await.unwrap()[0].id).await.unwrap();
+    let shard = answered(|| log.partitions()).await.remove(0).id;
+    let records = answered(|| stored(&log, &shard)).await;
     assert_eq!(records.len(), 1);
     assert!(records[0].message.payload == vec![7; payload]);
     eprintln!("written in {written:?}, read in {:?}", began.elapsed());
