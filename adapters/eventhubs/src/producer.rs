@@ -120,7 +120,7 @@ impl EventHubsProducer {
             Err(error) => return outcomes.extend(messages.iter().map(|_| Err(error.clone()))),
         };
         while !rest.is_empty() {
-            let (mut events, mut bytes) = (Vec::new(), 0);
+            let (mut events, mut bytes) = (Vec::with_capacity(rest.len()), 0);
             for message in rest {
                 let event = codec::encode(message);
                 bytes += event.len() + ENTRY;

@@ -60,28 +60,45 @@ pub(crate) fn measure(message: &Message) -> Result<usize> {
         }
         bytes += SECTION + compound(2, value(KEY.len()) + value(key.len()));
     }
-    let (mut content_type, mut correlation_id, mut application, mut count) = (1, 1, 0, 0);
-    let mut names = Vec::with_capacity(message.headers.len());
-    for (name, held) in message.headers.iter() {
-        names.push(name);
-        match place(name, held) {
-            Place::ContentType => content_type = value(held.len()),
-            Place::CorrelationId => correlation_id = value(held.len()),
-            Place::Application => {
-                application += value(name.len()) + value(held.len());
-                count += 2;
-            }
-        }
-    }
+    let mut names: Vec<_> = message.headers.iter().map(|(name, _)| name).collect();
     names.sort_unstable();
     if let Some([name, _]) = names.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(Error::new(ErrorKind::Invalid, format!("headers: {name:?} has several values")));
     }
-    bytes += SECTION + compound(7, value(Id::TEXT_BYTES) + 4 + correlation_id + content_type);
+    let Sizes { id, properties, count, application } = Sizes::of(message);
+    bytes += SECTION + compound(7, properties - id + value(Id::TEXT_BYTES));
     if count > 0 {
         bytes += SECTION + compound(count, application);
     }
     Ok(bytes + SECTION + value(message.payload.len()))
+}
+
+/// How many bytes the values have that a message is encoded as.
+struct Sizes {
+    id: usize,
+    /// All properties, the id among them.
+    properties: usize,
+    /// How many names and values of application properties there are, and their bytes.
+    count: usize,
+    application: usize,
+}
+
+impl Sizes {
+    fn of(message: &Message) -> Self {
+        let id = if message.id.is_some() { value(Id::TEXT_BYTES) } else { 1 };
+        let (mut content_type, mut correlation_id, mut application, mut count) = (1, 1, 0, 0);
+        for (name, held) in message.headers.iter() {
+            match place(name, held) {
+                Place::ContentType => content_type = value(held.len()),
+                Place::CorrelationId => correlation_id = value(held.len()),
+                Place::Application => {
+                    application += value(name.len()) + value(held.len());
+                    count += 2;
+                }
+            }
+        }
+        Self { id, properties: id + 4 + correlation_id + content_type, count, application }
+    }
 }
 
 /// How many bytes a text, a symbol or a binary has.
@@ -101,42 +118,40 @@ fn is_short(count: usize, values: usize) -> bool {
 
 /// A message as an event, of as many bytes as [`measure`] says without [`ENTRY`].
 pub(crate) fn encode(message: &Message) -> Encoded {
-    let mut out = Vec::with_capacity(message.size() + 200);
+    let sizes = Sizes::of(message);
+    let key_bytes = message.key.as_ref().map_or(0, |key| key.as_str().len());
+    let most = 5 * (SECTION + 9) + KEY.len() + key_bytes + sizes.properties + sizes.application + message.payload.len();
+    let mut out = Vec::with_capacity(most);
     if let Some(key) = &message.key {
         section(&mut out, ANNOTATIONS);
-        put_compound(&mut out, MAP, 2, |out| {
-            put(out, SYMBOL, KEY.as_bytes());
-            put(out, TEXT, key.as_str().as_bytes());
-        });
+        begin_compound(&mut out, MAP, 2, value(KEY.len()) + value(key_bytes));
+        put(&mut out, SYMBOL, KEY.as_bytes());
+        put(&mut out, TEXT, key.as_str().as_bytes());
     }
+    section(&mut out, PROPERTIES);
+    begin_compound(&mut out, LIST, 7, sizes.properties);
+    match &message.id {
+        Some(id) => put(&mut out, TEXT, id.to_string().as_bytes()),
+        None => out.push(NULL),
+    }
+    out.extend([NULL; 4]); // user-id, to, subject, reply-to
     let header = |wanted: Place| {
         let mut headers = message.headers.iter();
         headers.find(|(name, value)| place(name, value) == wanted).map(|(_, value)| value)
     };
-    section(&mut out, PROPERTIES);
-    put_compound(&mut out, LIST, 7, |out| {
-        match &message.id {
-            Some(id) => put(out, TEXT, id.to_string().as_bytes()),
+    for (wanted, codes) in [(Place::CorrelationId, TEXT), (Place::ContentType, SYMBOL)] {
+        match header(wanted) {
+            Some(value) => put(&mut out, codes, value),
             None => out.push(NULL),
         }
-        out.extend([NULL; 4]); // user-id, to, subject, reply-to
-        for (wanted, codes) in [(Place::CorrelationId, TEXT), (Place::ContentType, SYMBOL)] {
-            match header(wanted) {
-                Some(value) => put(out, codes, value),
-                None => out.push(NULL),
-            }
-        }
-    });
-    let application = || message.headers.iter().filter(|(name, value)| place(name, value) == Place::Application);
-    let count = application().count();
-    if count > 0 {
+    }
+    if sizes.count > 0 {
         section(&mut out, APPLICATION_PROPERTIES);
-        put_compound(&mut out, MAP, 2 * count, |out| {
-            for (name, value) in application() {
-                put(out, TEXT, name.as_bytes());
-                put(out, if std::str::from_utf8(value).is_ok() { TEXT } else { BINARY }, value);
-            }
-        });
+        begin_compound(&mut out, MAP, sizes.count, sizes.application);
+        for (name, value) in message.headers.iter().filter(|(name, value)| place(name, value) == Place::Application) {
+            put(&mut out, TEXT, name.as_bytes());
+            put(&mut out, if std::str::from_utf8(value).is_ok() { TEXT } else { BINARY }, value);
+        }
     }
     section(&mut out, DATA);
     put(&mut out, BINARY, &message.payload);
@@ -157,18 +172,15 @@ fn put(out: &mut Encoded, codes: Codes, value: &[u8]) {
     out.extend_from_slice(value);
 }
 
-/// A list or a map of so many values.
-fn put_compound(out: &mut Encoded, codes: Codes, count: usize, fill: impl FnOnce(&mut Encoded)) {
-    let mut values = Vec::new();
-    fill(&mut values);
-    if let (Ok(length), Ok(count)) = (u8::try_from(values.len() + 1), u8::try_from(count)) {
+/// Begins a list or a map of so many values, which have so many bytes.
+fn begin_compound(out: &mut Encoded, codes: Codes, count: usize, values: usize) {
+    if let (Ok(length), Ok(count)) = (u8::try_from(values + 1), u8::try_from(count)) {
         out.extend([codes[0], length, count]);
     } else {
         out.push(codes[1]);
-        out.extend(size(values.len() + 4));
+        out.extend(size(values + 4));
         out.extend(size(count));
     }
-    out.extend(values);
 }
 
 /// A length of four bytes. No message is that large.
