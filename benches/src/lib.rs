@@ -11,6 +11,7 @@ mod clock;
 mod gauge;
 mod peers;
 mod rounds;
+mod sending;
 mod strait;
 mod stream;
 pub mod stub;
@@ -19,6 +20,7 @@ pub use case::{Case, Keys, Peer, Shape, Strait, Taking, Way};
 pub use clock::Clock;
 pub use gauge::{Gauge, Taken, processor};
 pub use rounds::{Rounds, WHO, median};
+pub use sending::{call, enqueue};
 
 use std::sync::Arc;
 

@@ -1,7 +1,6 @@
 //! The channels of Strait, with what their settings are by themselves.
 
 use std::{
-    collections::VecDeque,
     hint::black_box,
     sync::{
         Arc,
@@ -11,12 +10,11 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use strait_benches::Gauge;
+use strait_benches::{Gauge, call, enqueue};
 use strait_core::{Key, Limits, Message, Plan, Producer, Receipt, Result};
 use strait_eventhubs::{Access, EventHubsLog, EventHubsProducer, Routing};
 use strait_kit::{Log as _, LogConsumer, LogSettings, Start, Static};
-use strait_runtime::{DeadLetter, Delivery, Pending, Receiver, ReceiverSettings, Sender, SenderSettings, Worker};
-use tokio::task::JoinSet;
+use strait_runtime::{DeadLetter, Delivery, Receiver, ReceiverSettings, Sender, SenderSettings, Worker};
 
 use crate::{HUB, Load};
 
@@ -45,7 +43,7 @@ pub(crate) async fn work(access: &Arc<Access>, gauge: Arc<Gauge>) -> Result<()> 
     worker.run(handler).await
 }
 
-/// Counts requests on their way.
+/// A producer that counts requests and their messages.
 #[derive(Debug)]
 struct Counted {
     producer: EventHubsProducer,
@@ -98,24 +96,16 @@ pub(crate) async fn send(
 ) -> Result<()> {
     let sender = sender(access, routing, requests).await?;
     let keys: Vec<Key> = (0..keys).map(|number| Key::new(&format!("customer-{number}"))).collect::<Result<_, _>>()?;
-    let most = OPEN * load.batch;
-    let mut open: VecDeque<Pending> = VecDeque::with_capacity(most);
-    let mut keys_in_turn = keys.iter().cycle();
-    while !gauge.is_done() {
-        if open.len() == most
-            && let Some(oldest) = open.pop_front()
-        {
-            oldest.await.into_result()?;
-            gauge.hit(1);
-        }
+    let mut keys = keys.iter().cycle();
+    let message = || {
         let mut message = message(load);
-        message.key = keys_in_turn.next().cloned();
-        open.push_back(sender.enqueue(message).await?);
-    }
-    sender.close().await
+        message.key = keys.next().cloned();
+        message
+    };
+    enqueue(sender, gauge, OPEN * load.batch, message).await
 }
 
-/// As many callers do it, of which each has one message and waits for its receipt.
+/// Sends from concurrent callers, each of which waits for the receipt of its message.
 pub(crate) async fn send_single(
     access: &Arc<Access>,
     gauge: Arc<Gauge>,
@@ -123,17 +113,5 @@ pub(crate) async fn send_single(
     requests: &Arc<Requests>,
 ) -> Result<()> {
     let sender = sender(access, Routing::Partition, requests).await?;
-    let mut callers = JoinSet::new();
-    for _ in 0..load.callers {
-        let (sender, gauge) = (sender.clone(), Arc::clone(&gauge));
-        callers.spawn(async move {
-            while !gauge.is_done() {
-                sender.send(message(load)).await?;
-                gauge.hit(1);
-            }
-            Ok(())
-        });
-    }
-    callers.join_all().await.into_iter().collect::<Result<()>>()?;
-    sender.close().await
+    call(sender, gauge, load.callers, move || message(load)).await
 }

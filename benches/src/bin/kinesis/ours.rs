@@ -1,7 +1,6 @@
 //! The channels of Strait, with what their settings are by themselves.
 
 use std::{
-    collections::VecDeque,
     hint::black_box,
     sync::{
         Arc,
@@ -9,12 +8,11 @@ use std::{
     },
 };
 
-use strait_benches::Gauge;
+use strait_benches::{Gauge, call, enqueue};
 use strait_config::{Bus, Registry};
 use strait_core::Result;
 use strait_kinesis::{Client, Envelope, Kinesis, KinesisProducer};
-use strait_runtime::{Delivery, Pending, Sender, SenderSettings};
-use tokio::task::JoinSet;
+use strait_runtime::{Delivery, Sender, SenderSettings};
 
 use crate::load::{Load, STREAM, keys};
 
@@ -60,39 +58,20 @@ pub(crate) async fn sender(client: &Client, envelope: Envelope, requests: usize)
     Sender::new(Arc::new(KinesisProducer::open(client, STREAM, envelope).await?), settings)
 }
 
-/// As whoever has much to send does it. No keys: messages have none.
+/// Enqueues messages of so many keys, or of none, without waiting for outcomes.
 pub(crate) async fn send(client: Client, gauge: Arc<Gauge>, load: Load, envelope: Envelope, of: usize) -> Result<()> {
     let (sender, keys) = (sender(&client, envelope, load.requests).await?, keys(of));
-    let mut open: VecDeque<Pending> = VecDeque::with_capacity(load.open);
     let mut keys = keys.iter().cycle();
-    while !gauge.is_done() {
-        if open.len() == load.open
-            && let Some(oldest) = open.pop_front()
-        {
-            oldest.await.into_result()?;
-            gauge.hit(1);
-        }
+    let message = || {
         let mut message = load.message();
         message.key = keys.next().cloned();
-        open.push_back(sender.enqueue(message).await?);
-    }
-    sender.close().await
+        message
+    };
+    enqueue(sender, gauge, load.open, message).await
 }
 
-/// As many callers do it, of which each has one message and waits for its receipt.
+/// Sends from concurrent callers, each of which waits for the receipt of its message.
 pub(crate) async fn send_single(client: Client, gauge: Arc<Gauge>, load: Load) -> Result<()> {
     let sender = sender(&client, Envelope::Kpl, load.requests).await?;
-    let mut callers = JoinSet::new();
-    for _ in 0..load.callers {
-        let (sender, gauge) = (sender.clone(), Arc::clone(&gauge));
-        callers.spawn(async move {
-            while !gauge.is_done() {
-                sender.send(load.message()).await?;
-                gauge.hit(1);
-            }
-            Ok(())
-        });
-    }
-    callers.join_all().await.into_iter().collect::<Result<()>>()?;
-    sender.close().await
+    call(sender, gauge, load.callers, move || load.message()).await
 }

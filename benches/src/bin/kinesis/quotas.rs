@@ -103,7 +103,7 @@ impl Producer for Counted {
 }
 
 /// Sends messages of 100 bytes, with a task and its keys for each shard, as fast as they are taken, and brings how many
-/// were stored of each shard. No keys: messages have none.
+/// were stored of each shard. Without `keyed`, messages have no key.
 fn sent(strictness: Strictness, keyed: bool) -> Result<Vec<f64>> {
     let stub = strictness.start()?;
     let endpoint = stub.endpoint();

@@ -1,14 +1,13 @@
 //! The channels of Strait, with what their settings are by themselves.
 
-use std::{collections::VecDeque, hint::black_box, sync::Arc};
+use std::{hint::black_box, sync::Arc};
 
 use bytes::Bytes;
-use strait_benches::Gauge;
+use strait_benches::{Gauge, call, enqueue};
 use strait_core::{Message, Result};
 use strait_kit::QueueSettings;
-use strait_runtime::{DeadLetter, Pending, Receiver, ReceiverSettings, Sender, SenderSettings, Worker};
+use strait_runtime::{DeadLetter, Receiver, ReceiverSettings, Sender, SenderSettings, Worker};
 use strait_sqs::{Client, SqsOptions, SqsProducer, SqsQueue};
-use tokio::task::JoinSet;
 
 use crate::{Load, QUEUE};
 
@@ -38,36 +37,12 @@ fn message(load: Load) -> Message {
     Message::new(Bytes::from_static(load.payload.as_bytes()))
 }
 
-/// As whoever has much to send does it.
+/// Enqueues without waiting for outcomes.
 pub(crate) async fn send(client: Client, gauge: Arc<Gauge>, load: Load) -> Result<()> {
-    let sender = sender(&client).await?;
-    let mut open: VecDeque<Pending> = VecDeque::with_capacity(OPEN);
-    while !gauge.is_done() {
-        if open.len() == OPEN
-            && let Some(oldest) = open.pop_front()
-        {
-            oldest.await.into_result()?;
-            gauge.hit(1);
-        }
-        open.push_back(sender.enqueue(message(load)).await?);
-    }
-    sender.close().await
+    enqueue(sender(&client).await?, gauge, OPEN, || message(load)).await
 }
 
-/// As many callers do it, of which each has one message and waits for its receipt.
+/// Sends from concurrent callers, each of which waits for the receipt of its message.
 pub(crate) async fn send_single(client: Client, gauge: Arc<Gauge>, load: Load) -> Result<()> {
-    let sender = sender(&client).await?;
-    let mut callers = JoinSet::new();
-    for _ in 0..load.callers {
-        let (sender, gauge) = (sender.clone(), Arc::clone(&gauge));
-        callers.spawn(async move {
-            while !gauge.is_done() {
-                sender.send(message(load)).await?;
-                gauge.hit(1);
-            }
-            Ok(())
-        });
-    }
-    callers.join_all().await.into_iter().collect::<Result<()>>()?;
-    sender.close().await
+    call(sender(&client).await?, gauge, load.callers, move || message(load)).await
 }
