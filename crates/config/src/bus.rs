@@ -15,7 +15,7 @@ use crate::{
     fields::{Fields, near},
     provider::{Connection, Needs, Registry},
     schema::{Link, ReceiverTable, Schema, SenderTable},
-    tries::Tries,
+    tries::try_until,
 };
 
 /// The channels that configuration names, opened when they are asked for.
@@ -81,15 +81,7 @@ impl Bus {
         let senders = &self.shared.schema.senders;
         let table = senders.get(name).ok_or_else(|| unknown("sender", name, senders))?;
         let cell = Arc::clone(self.open()?.senders.entry(name.to_owned()).or_default());
-        let open = async || {
-            let mut tries = Tries::new(name, end);
-            loop {
-                match self.open_sender(name, table).await {
-                    Err(error) => tries.after(error).await?,
-                    sender => return sender,
-                }
-            }
-        };
+        let open = || try_until(name, end, || self.open_sender(name, table));
         let sender = cell.get_or_try_init(open).await?.clone();
         // What opened while the bus closed is closed with its last handle, which is here.
         self.open().map(|_| sender)
@@ -127,13 +119,7 @@ impl Bus {
         dead_letter: DeadLetter,
         end: Instant,
     ) -> Result<Receiver> {
-        let mut tries = Tries::new(name, end);
-        let receiver = loop {
-            match self.open_receiver(name, table, dead_letter.clone()).await {
-                Err(error) => tries.after(error).await?,
-                receiver => break receiver?,
-            }
-        };
+        let receiver = try_until(name, end, || self.open_receiver(name, table, dead_letter.clone())).await?;
         let mut open = self.open()?;
         open.receivers.retain(|opened| opened.receiver.upgrade().is_some());
         open.receivers.push(Opened { name: name.to_owned(), receiver: receiver.downgrade(), drain: table.drain });

@@ -1,4 +1,4 @@
-use crate::{Field, Registry, document::Document, schema};
+use crate::{Field, Fields, Registry, document::Document, schema};
 
 /// A table of the configuration, with the fields that it may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,15 +19,14 @@ pub(crate) fn describe(registry: &Registry) -> Vec<Described> {
     let text = format!("provider = \"none\"\n[senders.{NAME}]\n[receivers.{NAME}]\n");
     document.add_text("described", &text, &mut Vec::new());
     let schema = schema::read(&document, registry, &mut Vec::new());
-    let empty = |path: String| Document::default().fields().table(&path);
     let described = |path: &str, fields: &[Field]| Described { path: path.to_owned(), fields: fields.to_vec() };
 
     let mut tables = vec![described("", &schema.root)];
-    tables.extend(schema.senders.values().map(|sender| described("senders.NAME", sender.fields.known())));
-    tables.extend(schema.receivers.values().map(|receiver| described("receivers.NAME", receiver.fields.known())));
+    tables.extend(schema.senders.values().map(|sender| described(sender.fields.path(), sender.fields.known())));
+    tables.extend(schema.receivers.values().map(|receiver| described(receiver.fields.path(), receiver.fields.known())));
     for provider in registry.iter() {
-        let mut of = |path: String, check: &dyn Fn(&mut crate::Fields)| {
-            let mut fields = empty(path.clone());
+        let mut of = |path: String, check: &dyn Fn(&mut Fields)| {
+            let mut fields = Document::default().fields().table(&path);
             check(&mut fields);
             tables.push(described(&path, fields.known()));
         };
@@ -36,8 +35,8 @@ pub(crate) fn describe(registry: &Registry) -> Vec<Described> {
             fields.text("type");
             provider.check_connection(fields);
         });
-        of(format!("senders.NAME.on.{name}"), &|fields| provider.check_sender(fields));
-        of(format!("receivers.NAME.on.{name}"), &|fields| provider.check_receiver(fields));
+        of(format!("senders.{NAME}.on.{name}"), &|fields| provider.check_sender(fields));
+        of(format!("receivers.{NAME}.on.{name}"), &|fields| provider.check_receiver(fields));
     }
     tables
 }
