@@ -15,6 +15,7 @@ use fe2o3_amqp_types::{
     primitives::Value,
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_read_buf;
 
 /// The largest frame that the service may send: what Azure's clients offer.
 pub(crate) const FRAME: usize = 65_536;
@@ -88,13 +89,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Undecoded<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, out: &mut ReadBuf<'_>) -> Poll<Result<()>> {
         let this = self.get_mut();
         while this.ready.is_empty() {
-            let length = this.came.len();
-            this.came.resize(length + CHUNK, 0);
-            let mut chunk = ReadBuf::new(&mut this.came[length..]);
-            let read = Pin::new(&mut this.stream).poll_read(context, &mut chunk);
-            let count = chunk.filled().len();
-            this.came.truncate(length + count);
-            ready!(read)?;
+            this.came.reserve(CHUNK);
+            let count = ready!(poll_read_buf(Pin::new(&mut this.stream), context, &mut this.came))?;
             if count == 0 {
                 return Poll::Ready(Ok(())); // it ended, if in the middle of a frame or not
             }

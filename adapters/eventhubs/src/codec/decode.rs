@@ -4,22 +4,12 @@ use bytes::{Bytes, BytesMut};
 use strait_core::{Headers, Id, Key, Message};
 
 use super::{
-    CONTENT_TYPE, CORRELATION_ID, KEY,
+    CONTENT_TYPE, CORRELATION_ID, KEY, section,
     value::{Malformed, Value},
 };
 
 /// The header of a message id that is not one of Strait's.
 const MESSAGE_ID: &str = "message-id";
-
-const HEADER: u8 = 0x70;
-const DELIVERY_ANNOTATIONS: u8 = 0x71;
-const ANNOTATIONS: u8 = 0x72;
-const PROPERTIES: u8 = 0x73;
-const APPLICATION_PROPERTIES: u8 = 0x74;
-const DATA: u8 = 0x75;
-const SEQUENCE: u8 = 0x76;
-const VALUE: u8 = 0x77;
-const FOOTER: u8 = 0x78;
 
 /// An event that was read.
 #[derive(Debug)]
@@ -60,12 +50,12 @@ fn read(whole: &Bytes, event: &mut Event) -> Result<(), Malformed> {
         };
         let (value, behind) = Value::read(bytes)?;
         match code {
-            ANNOTATIONS => annotated(value, event)?,
-            PROPERTIES => named(value, whole, event)?,
-            APPLICATION_PROPERTIES => described(value, whole, &mut event.message.headers)?,
-            DATA | VALUE => body.data.push(value.bytes(whole)?),
-            SEQUENCE => body.sequence(value)?,
-            HEADER | DELIVERY_ANNOTATIONS | FOOTER => {}
+            section::ANNOTATIONS => annotated(value, event)?,
+            section::PROPERTIES => named(value, whole, event)?,
+            section::APPLICATION_PROPERTIES => described(value, whole, &mut event.message.headers)?,
+            section::DATA | section::VALUE => body.data.push(value.bytes(whole)?),
+            section::SEQUENCE => body.sequence(value)?,
+            section::HEADER | section::DELIVERY_ANNOTATIONS | section::FOOTER => {}
             _ => return Err(Malformed),
         }
         rest = behind;

@@ -3,7 +3,7 @@
 
 use strait_core::{Error, ErrorKind, Id, Message, Result};
 
-use super::{CONTENT_TYPE, CORRELATION_ID, KEY, KEY_BYTES};
+use super::{CONTENT_TYPE, CORRELATION_ID, KEY, KEY_BYTES, section};
 
 /// An event as it stands in a batch.
 pub(crate) type Encoded = Vec<u8>;
@@ -13,11 +13,6 @@ pub(crate) const ENTRY: usize = SECTION + 5;
 
 /// A section begins with its descriptor.
 const SECTION: usize = 3;
-
-const ANNOTATIONS: u8 = 0x72;
-const PROPERTIES: u8 = 0x73;
-const APPLICATION_PROPERTIES: u8 = 0x74;
-const DATA: u8 = 0x75;
 
 const NULL: u8 = 0x40;
 /// The codes of a kind of value: with lengths of one byte, and of four.
@@ -123,12 +118,12 @@ pub(crate) fn encode(message: &Message) -> Encoded {
     let most = 5 * (SECTION + 9) + KEY.len() + key_bytes + sizes.properties + sizes.application + message.payload.len();
     let mut out = Vec::with_capacity(most);
     if let Some(key) = &message.key {
-        section(&mut out, ANNOTATIONS);
+        begin_section(&mut out, section::ANNOTATIONS);
         begin_compound(&mut out, MAP, 2, value(KEY.len()) + value(key_bytes));
         put(&mut out, SYMBOL, KEY.as_bytes());
         put(&mut out, TEXT, key.as_str().as_bytes());
     }
-    section(&mut out, PROPERTIES);
+    begin_section(&mut out, section::PROPERTIES);
     begin_compound(&mut out, LIST, 7, sizes.properties);
     match &message.id {
         Some(id) => put(&mut out, TEXT, id.to_string().as_bytes()),
@@ -146,19 +141,19 @@ pub(crate) fn encode(message: &Message) -> Encoded {
         }
     }
     if sizes.count > 0 {
-        section(&mut out, APPLICATION_PROPERTIES);
+        begin_section(&mut out, section::APPLICATION_PROPERTIES);
         begin_compound(&mut out, MAP, sizes.count, sizes.application);
         for (name, value) in message.headers.iter().filter(|(name, value)| place(name, value) == Place::Application) {
             put(&mut out, TEXT, name.as_bytes());
             put(&mut out, if std::str::from_utf8(value).is_ok() { TEXT } else { BINARY }, value);
         }
     }
-    section(&mut out, DATA);
+    begin_section(&mut out, section::DATA);
     put(&mut out, BINARY, &message.payload);
     out
 }
 
-fn section(out: &mut Encoded, code: u8) {
+fn begin_section(out: &mut Encoded, code: u8) {
     out.extend([0x00, 0x53, code]);
 }
 
