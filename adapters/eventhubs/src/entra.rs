@@ -53,7 +53,7 @@ pub enum Entra {
         /// Its secret.
         secret: Secret,
     },
-    /// Whoever is logged in to `az` or `azd` on this machine: for developers.
+    /// The user that is logged in to `az` or `azd` on this machine, for development.
     DeveloperTools,
 }
 

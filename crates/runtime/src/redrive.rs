@@ -79,7 +79,7 @@ impl Redrive {
 
 struct Run {
     redriven: Redriven,
-    /// Letters of messages that died again. They are held until the end, since what is released comes again at once.
+    /// Letters of messages that died again. They are held until the end, since a released message is redelivered at once.
     left: Vec<Delivery>,
 }
 

@@ -43,7 +43,7 @@ async fn a_record_of_ten_mebibytes_is_written_and_read() {
 
 /// The same on LocalStack: `cargo test .. --test kinesis -- --ignored --nocapture ten_mebibytes`.
 #[tokio::test]
-#[ignore = "LocalStack takes a minute for it, and holds up all others meanwhile"]
+#[ignore = "LocalStack stores it within a minute, and answers its read with HTTP 500"]
 async fn localstack_takes_a_record_of_ten_mebibytes() {
     let client = again(connect).await.unwrap();
     let stream = Stream::create(&client, 1).await.unwrap();

@@ -92,7 +92,7 @@ impl HttpClient for Authority {
     }
 }
 
-/// How many tokens were put and accepted, and of which kinds.
+/// The types of the tokens that `$cbs` accepted so far.
 fn puts(emulator: &Emulator) -> Vec<String> {
     let records = emulator.records();
     let put = records.into_iter().filter_map(|record| match record.sent {

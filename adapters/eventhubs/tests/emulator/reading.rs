@@ -127,7 +127,7 @@ async fn lag_is_told_where_it_is_known() {
 /// So many events that most of them are not read when a reader is closed.
 const BUSY: usize = 2000;
 
-/// Reads until so many events are on their way as there may be.
+/// Reads until as many events are in flight as the link has credit for.
 async fn in_full_flow(reader: &mut dyn Reader) {
     for _ in 0..2 {
         let page = reader.next(Budget::new(1, 1 << 20)).await.unwrap();

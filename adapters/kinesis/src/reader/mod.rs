@@ -20,7 +20,7 @@ pub(crate) trait Fetch: Send {
     /// what came is taken in at once.
     fn fetch(&mut self, shard: &mut Shard, bytes: usize) -> impl Future<Output = Result<Found>> + Send;
 
-    /// How many bytes may come to be held here, of which the shard holds so many already.
+    /// Most bytes that may be buffered here; the shard has buffered `brought` of them already.
     fn ahead(&self, brought: usize) -> usize;
 }
 

@@ -77,23 +77,27 @@ async fn receive(bus: &Bus, numbers: std::ops::Range<u32>) {
     assert_eq!(found, numbers.collect::<Vec<_>>());
 }
 
+/// Sends messages before and after a split, a merge and another split, and receives all of them.
+async fn reshard(stub: &Stub, bus: Bus) {
+    send(&bus, 0..16).await;
+    let [left, right] = stub.split("orders", FIRST);
+    send(&bus, 16..32).await;
+    let merged = stub.merge("orders", [&left, &right]);
+    send(&bus, 32..48).await;
+    receive(&bus, 0..48).await;
+    stub.split("orders", &merged);
+    send(&bus, 48..64).await;
+    receive(&bus, 48..64).await;
+    bus.close().await.unwrap();
+}
+
 /// Cases 1, 27, 48: a stream that was resharded before anybody consumed it is read completely, in order of each key; what is
 /// stored meanwhile, and after the group went on, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_is_read_over_splits_and_merges() {
     let stub = Stub::start().await;
     stub.create("orders", StreamSettings::default().with_shards(2));
-    let one = bus(&stub, "splits", "");
-    send(&one, 0..16).await;
-    let [left, right] = stub.split("orders", FIRST);
-    send(&one, 16..32).await;
-    let merged = stub.merge("orders", [&left, &right]);
-    send(&one, 32..48).await;
-    receive(&one, 0..48).await;
-    stub.split("orders", &merged);
-    send(&one, 48..64).await;
-    receive(&one, 48..64).await;
-    one.close().await.unwrap();
+    reshard(&stub, bus(&stub, "splits", "")).await;
     let two = bus(&stub, "splits", "");
     send(&two, 64..80).await;
     receive(&two, 64..80).await;
@@ -106,17 +110,7 @@ async fn a_stream_is_pushed_over_splits_and_merges() {
     let stub = Stub::start().await;
     stub.run_clock();
     stub.create("orders", StreamSettings::default().with_shards(2));
-    let one = pushed(&stub, "pushed");
-    send(&one, 0..16).await;
-    let [left, right] = stub.split("orders", FIRST);
-    send(&one, 16..32).await;
-    let merged = stub.merge("orders", [&left, &right]);
-    send(&one, 32..48).await;
-    receive(&one, 0..48).await;
-    stub.split("orders", &merged);
-    send(&one, 48..64).await;
-    receive(&one, 48..64).await;
-    one.close().await.unwrap();
+    reshard(&stub, pushed(&stub, "pushed")).await;
     // Longer than its shards are those of who subscribed last.
     stub.advance(Duration::from_secs(6));
     let two = pushed(&stub, "pushed");

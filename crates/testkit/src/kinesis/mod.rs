@@ -296,7 +296,7 @@ impl Stub {
         self.shared.connections.load(Relaxed)
     }
 
-    /// How many events are on their way, and wait until their client has room for them.
+    /// How many events are in flight, blocked until their client has room for them.
     pub fn sending(&self) -> usize {
         self.shared.sending.load(Relaxed)
     }

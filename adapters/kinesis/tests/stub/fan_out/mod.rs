@@ -24,7 +24,7 @@ fn plan(stub: &Stub, faults: impl IntoIterator<Item = Fault>) {
     });
 }
 
-/// Moves the time of this machine, once what came by the network is taken in. What is on its way must not have a time-out.
+/// Advances the clock of this process, after received data is processed. No request in flight may have a time-out.
 async fn wait(time: Duration) {
     // The runtime looks at its sockets once in so many turns.
     for _ in 0..500 {
